@@ -1,0 +1,130 @@
+// Resizing and conversion of 8-bit images.
+#include "include/image_kernels.h"
+
+#include <string.h>
+
+#include "multiversion.h"
+
+typedef int32_t int32x16 __attribute__((vector_size(64)));
+typedef uint8_t uint8x16 __attribute__((vector_size(16)));
+
+enum { half = 1 << (ck_resize_weight_bits - 1) };
+
+#define WIDEN(bytes) __builtin_convertvector(bytes, int32x16)
+
+// Weights are not negative and sum to 1 within rounding, so results stay within 0...255.
+MULTIVERSION
+void ck_resize_horizontal(uint8_t *restrict out, size_t outStride, const uint8_t *restrict in,
+                          size_t inStride, size_t rows, size_t outWidth,
+                          const int32_t *restrict first, const int32_t *restrict taps,
+                          const int32_t *restrict weights, size_t weightWidth) {
+  // Four rows side by side fill sixteen lanes, one of four unused.
+  for (size_t y = 0; y < rows; y += 4) {
+    size_t count = rows - y < 4 ? rows - y : 4;
+    const uint8_t *source[4];
+    uint8_t *target[4];
+    for (size_t r = 0; r < 4; r++) {
+      size_t row = y + (r < count ? r : count - 1);
+      source[r] = in + row * inStride;
+      target[r] = out + row * outStride;
+    }
+    for (size_t x = 0; x < outWidth; x++) {
+      const int32_t *w = weights + x * weightWidth;
+      size_t offset = 3 * (size_t)first[x];
+      int32x16 sum = {0};
+      sum += half;
+      for (int32_t t = 0; t < taps[x]; t++, offset += 3) {
+        uint8x16 pixels;
+        uint32_t words[4];
+        memcpy(&words[0], source[0] + offset, 4);
+        memcpy(&words[1], source[1] + offset, 4);
+        memcpy(&words[2], source[2] + offset, 4);
+        memcpy(&words[3], source[3] + offset, 4);
+        memcpy(&pixels, words, 16);
+        sum += WIDEN(pixels) * w[t];
+      }
+      sum >>= ck_resize_weight_bits;
+      uint8x16 result = __builtin_convertvector(sum, uint8x16);
+      uint32_t words[4];
+      memcpy(words, &result, 16);
+      memcpy(target[0] + 3 * x, &words[0], 4);
+      memcpy(target[1] + 3 * x, &words[1], 4);
+      memcpy(target[2] + 3 * x, &words[2], 4);
+      memcpy(target[3] + 3 * x, &words[3], 4);
+    }
+  }
+}
+
+MULTIVERSION
+void ck_resize_vertical(uint8_t *restrict out, size_t outStride, const uint8_t *restrict in,
+                        size_t inStride, size_t rowBytes, size_t outRows,
+                        const int32_t *restrict first, const int32_t *restrict taps,
+                        const int32_t *restrict weights, size_t weightWidth) {
+  for (size_t y = 0; y < outRows; y++) {
+    const int32_t *w = weights + y * weightWidth;
+    const uint8_t *source = in + (size_t)first[y] * inStride;
+    int32_t count = taps[y];
+    for (size_t x = 0; x < rowBytes; x += 16) {
+      int32x16 sum = {0};
+      sum += half;
+      for (int32_t t = 0; t < count; t++) {
+        uint8x16 bytes;
+        memcpy(&bytes, source + (size_t)t * inStride + x, 16);
+        sum += WIDEN(bytes) * w[t];
+      }
+      sum >>= ck_resize_weight_bits;
+      uint8x16 result = __builtin_convertvector(sum, uint8x16);
+      memcpy(out + y * outStride + x, &result, 16);
+    }
+  }
+}
+
+void ck_image_to_planes(float *restrict out, size_t size, const uint8_t *restrict in, size_t stride,
+                        ptrdiff_t shiftX, ptrdiff_t shiftY, int flip, const float *restrict table) {
+  ptrdiff_t n = (ptrdiff_t)size;
+  for (ptrdiff_t y = 0; y < n; y++) {
+    float *red = out + y * n, *green = red + n * n, *blue = green + n * n;
+    ptrdiff_t row = y + shiftY;
+    int inside = row >= 0 && row < n;
+    // Columns begin...end of the row before mirroring come from the image, the rest is padding.
+    ptrdiff_t begin = shiftX < 0 ? -shiftX : 0, end = shiftX > 0 ? n - shiftX : n;
+    if (!inside || begin > n) begin = n;
+    if (end < begin) end = begin;
+    for (ptrdiff_t x = 0; x < n; x++) {
+      if (x >= begin && x < end) continue;
+      ptrdiff_t to = flip ? n - 1 - x : x;
+      red[to] = table[0];
+      green[to] = table[256];
+      blue[to] = table[512];
+    }
+    if (begin == end) continue;
+    const uint8_t *pixel = in + row * (ptrdiff_t)stride + 3 * (begin + shiftX);
+    ptrdiff_t step = flip ? -1 : 1, to = flip ? n - 1 - begin : begin;
+    for (ptrdiff_t x = begin; x < end; x++, pixel += 3, to += step) {
+      red[to] = table[pixel[0]];
+      green[to] = table[256 + pixel[1]];
+      blue[to] = table[512 + pixel[2]];
+    }
+  }
+}
+
+MULTIVERSION
+void ck_planes_to_interleaved(uint8_t *restrict out, const uint8_t *restrict in, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    out[3 * i] = in[i];
+    out[3 * i + 1] = in[count + i];
+    out[3 * i + 2] = in[2 * count + i];
+  }
+}
+
+MULTIVERSION
+void ck_inverted_cmyk_to_rgb(uint8_t *restrict out, const uint8_t *restrict in, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t white = in[4 * i + 3];
+    for (size_t c = 0; c < 3; c++) {
+      uint32_t product = (255u - in[4 * i + c]) * white + 128;
+      uint32_t ink = (product + (product >> 8)) >> 8;
+      out[3 * i + c] = (uint8_t)(white > ink ? white - ink : 0);
+    }
+  }
+}

@@ -1,0 +1,22 @@
+// Layer normalisation over the last dimension: y = gamma * (x - mean) * rstd + beta,
+// rstd = 1 / sqrt(biased variance + 1e-5).
+#ifndef CKERNELS_NORMALIZATION_H
+#define CKERNELS_NORMALIZATION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// x, y: [rows, width] with row strides; mean and rstd [rows] are kept for the backward pass.
+void ck_layernorm(float *restrict y, float *restrict mean, float *restrict rstd,
+                  const float *restrict x, const float *restrict gamma, const float *restrict beta,
+                  size_t rows, size_t width, size_t y_stride, size_t x_stride);
+
+/// Gradient: dx (+)= rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * gamma; added to dx when
+/// add != 0, else written. dgamma[c] += sum dy * xhat, dbeta[c] += sum dy.
+void ck_layernorm_backward(float *restrict dx, float *restrict dgamma, float *restrict dbeta,
+                           const float *restrict dy, const float *restrict x,
+                           const float *restrict mean, const float *restrict rstd,
+                           const float *restrict gamma, size_t rows, size_t width,
+                           size_t dx_stride, size_t dy_stride, size_t x_stride, int add);
+
+#endif

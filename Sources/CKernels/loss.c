@@ -1,0 +1,45 @@
+// Cross-entropy, squared error, label rank. Rows are few (one per image), so plain double precision.
+#include "include/loss_kernels.h"
+
+#include <math.h>
+
+size_t ck_label_rank(const float *logits, size_t classes, size_t label) {
+  size_t before = 0;
+  float own = logits[label];
+  for (size_t c = 0; c < classes; c++)
+    if (logits[c] > own || (logits[c] == own && c < label)) before++;
+  // A row that is not finite is no hit.
+  return isfinite(own) ? before : classes;
+}
+
+double ck_cross_entropy(float *d, const float *logits, size_t classes, size_t label,
+                        double smoothing, double weight) {
+  double largest = logits[0];
+  for (size_t c = 1; c < classes; c++)
+    if (logits[c] > largest) largest = logits[c];
+  double sum = 0, total = 0;
+  for (size_t c = 0; c < classes; c++) {
+    sum += exp((double)logits[c] - largest);
+    total += logits[c];
+  }
+  double logarithm = largest + log(sum);
+  double background = smoothing / (double)classes;
+  double loss = logarithm - (1 - smoothing) * (double)logits[label] - background * total;
+  if (d)
+    for (size_t c = 0; c < classes; c++) {
+      double target = background + (c == label ? 1 - smoothing : 0);
+      d[c] = (float)(weight * (exp((double)logits[c] - logarithm) - target));
+    }
+  return loss;
+}
+
+double ck_squared_error(float *d, const float *logits, size_t classes, size_t label,
+                        double weight) {
+  double sum = 0;
+  for (size_t c = 0; c < classes; c++) {
+    double difference = (double)logits[c] - (c == label ? 1 : 0);
+    sum += difference * difference;
+    if (d) d[c] = (float)(weight * 2 * difference / (double)classes);
+  }
+  return sum / (double)classes;
+}

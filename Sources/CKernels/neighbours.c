@@ -1,0 +1,150 @@
+// Convolution over neighbours: walks over each token's chosen rows of v; there is no tensor of
+// tokens, neighbours and channels. Channels outermost, by 64: so much of all rows stays in the
+// nearest cache.
+#include <stddef.h>
+
+#include "include/neighbour_kernels.h"
+#include "lanes.h"
+#include "multiversion.h"
+
+MULTIVERSION
+void ck_depthwise_neighbours(float *restrict y, size_t y_stride, const float *restrict weights,
+                             const float *restrict taps, size_t taps_stride,
+                             const float *restrict v, size_t v_stride,
+                             const int32_t *restrict index, size_t rows, size_t count,
+                             size_t width) {
+#pragma clang fp contract(fast)
+  size_t c = 0;
+  for (; c + 64 <= width; c += 64)
+    for (size_t i = 0; i < rows; i++) {
+      const int32_t *restrict key = index + i * count;
+      const float *restrict w = weights + i * count;
+      float *restrict out = y + i * y_stride + c;
+      lanes16 a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+      for (size_t r = 0; r < count; r++) {
+        const float *restrict source = v + (size_t)key[r] * v_stride + c;
+        const float *restrict tap = taps + r * taps_stride + c;
+        lanes16 factor = w[r];
+        a0 += factor * LOAD16(tap) * LOAD16(source);
+        a1 += factor * LOAD16(tap + 16) * LOAD16(source + 16);
+        a2 += factor * LOAD16(tap + 32) * LOAD16(source + 32);
+        a3 += factor * LOAD16(tap + 48) * LOAD16(source + 48);
+      }
+      STORE16(out, a0);
+      STORE16(out + 16, a1);
+      STORE16(out + 32, a2);
+      STORE16(out + 48, a3);
+    }
+  for (; c + 16 <= width; c += 16)
+    for (size_t i = 0; i < rows; i++) {
+      lanes16 a = 0;
+      for (size_t r = 0; r < count; r++)
+        a += weights[i * count + r] * LOAD16(taps + r * taps_stride + c) *
+             LOAD16(v + (size_t)index[i * count + r] * v_stride + c);
+      STORE16(y + i * y_stride + c, a);
+    }
+  if (c == width) return;
+  for (size_t i = 0; i < rows; i++) {
+    for (size_t b = c; b < width; b++) y[i * y_stride + b] = 0;
+    for (size_t p = i * count; p < (i + 1) * count; p++) {
+      const float *restrict source = v + (size_t)index[p] * v_stride;
+      const float *restrict tap = taps + (p - i * count) * taps_stride;
+      for (size_t b = c; b < width; b++) y[i * y_stride + b] += weights[p] * tap[b] * source[b];
+    }
+  }
+}
+
+/// Sixteen channels of one pair: `sum` gains the lanes of its weight's gradient.
+HELPER void pair_step(lanes16 *sum, const lanes16 *d, float weight, const float *tap, float *d_tap,
+                      const float *value, float *d_value) {
+#pragma clang fp contract(fast)
+  lanes16 g = *d * LOAD16(tap), x = LOAD16(value);
+  STORE16(d_value, LOAD16(d_value) + weight * g);
+  STORE16(d_tap, LOAD16(d_tap) + weight * *d * x);
+  *sum += g * x;
+}
+
+MULTIVERSION
+void ck_depthwise_neighbours_backward(float *restrict d_weights, float *restrict d_taps,
+                                      float *restrict d_v, size_t d_v_stride,
+                                      const float *restrict d_y, size_t d_y_stride,
+                                      const float *restrict weights, const float *restrict taps,
+                                      size_t taps_stride, const float *restrict v, size_t v_stride,
+                                      const int32_t *restrict index, size_t rows, size_t count,
+                                      size_t width) {
+#pragma clang fp contract(fast)
+  for (size_t p = 0; p < rows * count; p++) d_weights[p] = 0;
+  size_t c = 0;
+  for (; c + 64 <= width; c += 64)
+    for (size_t i = 0; i < rows; i++) {
+      const float *restrict d = d_y + i * d_y_stride + c;
+      lanes16 d0 = LOAD16(d), d1 = LOAD16(d + 16), d2 = LOAD16(d + 32), d3 = LOAD16(d + 48);
+      for (size_t r = 0; r < count; r++) {
+        size_t p = i * count + r, t = r * taps_stride + c;
+        const float *value = v + (size_t)index[p] * v_stride + c;
+        float *d_value = d_v + (size_t)index[p] * d_v_stride + c;
+        lanes16 sum = 0;
+        pair_step(&sum, &d0, weights[p], taps + t, d_taps + t, value, d_value);
+        pair_step(&sum, &d1, weights[p], taps + t + 16, d_taps + t + 16, value + 16, d_value + 16);
+        pair_step(&sum, &d2, weights[p], taps + t + 32, d_taps + t + 32, value + 32, d_value + 32);
+        pair_step(&sum, &d3, weights[p], taps + t + 48, d_taps + t + 48, value + 48, d_value + 48);
+        d_weights[p] += sum16(&sum);
+      }
+    }
+  for (; c + 16 <= width; c += 16)
+    for (size_t i = 0; i < rows; i++) {
+      lanes16 d = LOAD16(d_y + i * d_y_stride + c);
+      for (size_t r = 0; r < count; r++) {
+        size_t p = i * count + r, t = r * taps_stride + c;
+        lanes16 sum = 0;
+        pair_step(&sum, &d, weights[p], taps + t, d_taps + t, v + (size_t)index[p] * v_stride + c,
+                  d_v + (size_t)index[p] * d_v_stride + c);
+        d_weights[p] += sum16(&sum);
+      }
+    }
+  if (c == width) return;
+  for (size_t i = 0; i < rows; i++)
+    for (size_t r = 0; r < count; r++) {
+      size_t p = i * count + r;
+      float sum = 0;
+      for (size_t b = c; b < width; b++) {
+        float d = d_y[i * d_y_stride + b], x = v[(size_t)index[p] * v_stride + b];
+        float g = d * taps[r * taps_stride + b];
+        d_v[(size_t)index[p] * d_v_stride + b] += weights[p] * g;
+        d_taps[r * taps_stride + b] += weights[p] * d * x;
+        sum += g * x;
+      }
+      d_weights[p] += sum;
+    }
+}
+
+MULTIVERSION
+void ck_gather_neighbours(float *restrict gathered, const float *restrict weights,
+                          const float *restrict v, size_t v_stride, const int32_t *restrict index,
+                          size_t rows, size_t count, size_t width) {
+  for (size_t p = 0; p < rows * count; p++) {
+    const float *restrict source = v + (size_t)index[p] * v_stride;
+    float *restrict out = gathered + p * width;
+    for (size_t c = 0; c < width; c++) out[c] = weights[p] * source[c];
+  }
+}
+
+MULTIVERSION
+void ck_gather_neighbours_backward(float *restrict d_weights, float *restrict d_v,
+                                   size_t d_v_stride, const float *restrict d_gathered,
+                                   const float *restrict weights, const float *restrict v,
+                                   size_t v_stride, const int32_t *restrict index, size_t rows,
+                                   size_t count, size_t width) {
+#pragma clang fp reassociate(on) contract(fast)
+  for (size_t p = 0; p < rows * count; p++) {
+    const float *restrict source = v + (size_t)index[p] * v_stride;
+    const float *restrict d = d_gathered + p * width;
+    float *restrict out = d_v + (size_t)index[p] * d_v_stride;
+    float sum = 0;
+    for (size_t c = 0; c < width; c++) {
+      sum += d[c] * source[c];
+      out[c] += weights[p] * d[c];
+    }
+    d_weights[p] = sum;
+  }
+}

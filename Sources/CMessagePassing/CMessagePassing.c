@@ -1,0 +1,210 @@
+// Starting and ending MPI, batches of point-to-point messages, and MPI's own all-reduce.
+#include "CMessagePassing.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#include <time.h>
+#include <unistd.h>
+
+static MPI_Comm communicator = MPI_COMM_NULL;
+static int own_rank = 0, rank_count = 1;
+
+// A rank that outlived a killed mpirun would go on computing until its next message.
+static void end_with_mpirun(void) {
+#ifdef __linux__
+  if (getenv("OMPI_COMM_WORLD_SIZE")) prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+}
+
+int cmp_init(void) {
+  if (communicator != MPI_COMM_NULL) return 0;
+  int finalised = 0, initialised = 0, provided = MPI_THREAD_SINGLE, rc;
+  if ((rc = MPI_Finalized(&finalised))) return rc;
+  if (finalised) return CMP_FINALISED;
+  end_with_mpirun();
+  if ((rc = MPI_Initialized(&initialised))) return rc;
+  rc = initialised ? MPI_Query_thread(&provided)
+                   : MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+  if (rc) return rc;
+  if (provided < MPI_THREAD_SERIALIZED) return CMP_NO_THREADS;
+  if ((rc = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN))) return rc;
+  MPI_Comm own = MPI_COMM_NULL;
+  if ((rc = MPI_Comm_dup(MPI_COMM_WORLD, &own))) return rc;
+  if ((rc = MPI_Comm_set_errhandler(own, MPI_ERRORS_RETURN))) return rc;
+  if ((rc = MPI_Comm_rank(own, &own_rank))) return rc;
+  if ((rc = MPI_Comm_size(own, &rank_count))) return rc;
+  communicator = own;
+  return 0;
+}
+
+int cmp_initialised(void) { return communicator != MPI_COMM_NULL; }
+
+int cmp_finalize(void) {
+  if (communicator == MPI_COMM_NULL) return 0;
+  int rc = MPI_Comm_free(&communicator);
+  communicator = MPI_COMM_NULL;
+  int end = MPI_Finalize();
+  return rc ? rc : end;
+}
+
+void cmp_abort(int code) {
+  if (code < 1 || code > 125) code = 1;
+  if (communicator != MPI_COMM_NULL) MPI_Abort(MPI_COMM_WORLD, code);
+  _exit(code);
+}
+
+int cmp_rank(void) { return own_rank; }
+int cmp_size(void) { return rank_count; }
+
+void cmp_host_name(char *text, size_t size) {
+  if (size == 0) return;
+  if (gethostname(text, size)) snprintf(text, size, "unknown");
+  text[size - 1] = 0;
+}
+
+void cmp_error_text(int code, char *text, size_t size) {
+  if (size == 0) return;
+  char words[MPI_MAX_ERROR_STRING + 1] = "";
+  int length = 0;
+  switch (code) {
+    case CMP_TIMEOUT: snprintf(text, size, "timed out"); return;
+    case CMP_FINALISED: snprintf(text, size, "MPI was finalised before"); return;
+    case CMP_NO_MEMORY: snprintf(text, size, "out of memory"); return;
+    case CMP_NO_THREADS:
+      snprintf(text, size, "this MPI was built without support for threads");
+      return;
+    default: break;
+  }
+  if (MPI_Error_string(code, words, &length)) snprintf(words, sizeof words, "error %d", code);
+  snprintf(text, size, "%s", words);
+}
+
+struct cmp_batch {
+  MPI_Request *requests;
+  MPI_Status *statuses;
+  int *indices;
+  int *peers;  // whom each message goes to or comes from
+  int count, capacity;
+  size_t bytes;
+};
+
+cmp_batch *cmp_batch_create(void) { return calloc(1, sizeof(cmp_batch)); }
+
+void cmp_batch_destroy(cmp_batch *batch) {
+  if (!batch) return;
+  free(batch->requests);
+  free(batch->statuses);
+  free(batch->indices);
+  free(batch->peers);
+  free(batch);
+}
+
+static int grow(void *array, size_t element, int capacity) {
+  void **slot = array;
+  void *larger = realloc(*slot, element * (size_t)capacity);
+  if (!larger) return CMP_NO_MEMORY;
+  *slot = larger;
+  return 0;
+}
+
+static int reserve_one(cmp_batch *batch) {
+  if (batch->count < batch->capacity) return 0;
+  int capacity = batch->capacity ? 2 * batch->capacity : 32;
+  int rc;
+  if ((rc = grow(&batch->requests, sizeof *batch->requests, capacity))) return rc;
+  if ((rc = grow(&batch->statuses, sizeof *batch->statuses, capacity))) return rc;
+  if ((rc = grow(&batch->indices, sizeof *batch->indices, capacity))) return rc;
+  if ((rc = grow(&batch->peers, sizeof *batch->peers, capacity))) return rc;
+  batch->capacity = capacity;
+  return 0;
+}
+
+// MPI counts in int: longer messages travel in pieces.
+static const size_t piece = (size_t)1 << 30;
+
+int cmp_batch_send(cmp_batch *batch, const void *data, size_t bytes, int peer, int tag) {
+  const char *from = data;
+  for (size_t at = 0; at < bytes; at += piece) {
+    int rc = reserve_one(batch);
+    if (rc) return rc;
+    size_t length = bytes - at < piece ? bytes - at : piece;
+    rc = MPI_Isend(from + at, (int)length, MPI_BYTE, peer, tag, communicator,
+                   &batch->requests[batch->count]);
+    if (rc) return rc;
+    batch->peers[batch->count++] = peer;
+    batch->bytes += length;
+  }
+  return 0;
+}
+
+int cmp_batch_receive(cmp_batch *batch, void *data, size_t bytes, int peer, int tag) {
+  char *to = data;
+  for (size_t at = 0; at < bytes; at += piece) {
+    int rc = reserve_one(batch);
+    if (rc) return rc;
+    size_t length = bytes - at < piece ? bytes - at : piece;
+    rc = MPI_Irecv(to + at, (int)length, MPI_BYTE, peer, tag, communicator,
+                   &batch->requests[batch->count]);
+    if (rc) return rc;
+    batch->peers[batch->count++] = peer;
+    batch->bytes += length;
+  }
+  return 0;
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+int cmp_batch_wait(cmp_batch *batch, double seconds) {
+  double start = now();
+  // Large messages move only while somebody polls: stay awake for them at about 1 GB/s.
+  double awake = 2e-4 + 1e-9 * (double)batch->bytes;
+  for (;;) {
+    int done = 0;
+    int rc = MPI_Testsome(batch->count, batch->requests, &done, batch->indices, batch->statuses);
+    if (rc == MPI_ERR_IN_STATUS) {
+      for (int i = 0; i < done; i++)
+        if (batch->statuses[i].MPI_ERROR) return batch->statuses[i].MPI_ERROR;
+    }
+    if (rc) return rc;
+    if (done == MPI_UNDEFINED) break;
+    double waited = now() - start;
+    if (done) continue;
+    if (waited > seconds) return CMP_TIMEOUT;
+    if (waited < awake) {
+      sched_yield();
+    } else {
+      struct timespec pause = {0, 100000};
+      nanosleep(&pause, NULL);
+    }
+  }
+  batch->count = 0;
+  batch->bytes = 0;
+  return 0;
+}
+
+int cmp_batch_is_missing(const cmp_batch *batch, int peer) {
+  for (int i = 0; i < batch->count; i++)
+    if (batch->peers[i] == peer && batch->requests[i] != MPI_REQUEST_NULL) return 1;
+  return 0;
+}
+
+int cmp_allreduce_sum(float *x, size_t n) {
+  for (size_t at = 0; at < n; at += INT_MAX) {
+    int length = (int)(n - at < INT_MAX ? n - at : INT_MAX);
+    int rc = MPI_Allreduce(MPI_IN_PLACE, x + at, length, MPI_FLOAT, MPI_SUM, communicator);
+    if (rc) return rc;
+  }
+  return 0;
+}

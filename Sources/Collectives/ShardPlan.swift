@@ -1,0 +1,57 @@
+// Which shard of the global batch holds which positions, and which worker computes which shards.
+import Diagnostics
+
+/// The global batch is cut into a fixed number of shards, the unit of reproducibility; workers
+/// (threads of ranks) own contiguous ranges of shards.
+public struct ShardPlan: Equatable, Sendable {
+  /// Number of shards, a power of two.
+  public let shards: Int
+  public let ranks: Int
+  /// Compute threads per rank.
+  public let threads: Int
+
+  /// - Throws: `RunError` (configuration) if `shards` is no power of two, or if there are more
+  ///   workers than shards.
+  public init(shards: Int, ranks: Int, threads: Int) throws {
+    precondition(ranks > 0 && threads > 0)
+    guard shards > 0, shards & (shards - 1) == 0 else {
+      throw RunError.configuration(
+        """
+        --shards \(shards) is not a power of two.
+        Set it to 1, 2, 4, 8, 16, …
+        """)
+    }
+    let workers = ranks * threads
+    guard workers <= shards else {
+      var enough = shards
+      while enough < workers { enough *= 2 }
+      throw RunError.configuration(
+        """
+        \(ranks) ranks x \(threads) threads = \(workers) workers, but the batch has only \
+        \(shards) shards, and every worker needs one.
+        Set --shards \(enough) (a different sum, so different bits), \
+        or use at most \(shards) workers.
+        """)
+    }
+    self.shards = shards
+    self.ranks = ranks
+    self.threads = threads
+  }
+
+  /// Positions of a shard within a batch of the given size; empty if the batch is too small.
+  public func positions(shard: Int, batch: Int) -> Range<Int> {
+    batch * shard / shards..<batch * (shard + 1) / shards
+  }
+
+  /// Shards of all threads of a rank.
+  public func shards(rank: Int) -> Range<Int> {
+    shards * rank / ranks..<shards * (rank + 1) / ranks
+  }
+
+  /// Shards of one thread of a rank, never empty.
+  public func shards(rank: Int, thread: Int) -> Range<Int> {
+    let worker = rank * threads + thread
+    let workers = ranks * threads
+    return shards * worker / workers..<shards * (worker + 1) / workers
+  }
+}

@@ -1,0 +1,305 @@
+// Micro-batches for the compute threads, prefetched by background threads.
+import Diagnostics
+import Foundation
+import Tensors
+
+/// One micro-batch: positions of an epoch's order.
+public struct LoadRequest: Sendable, Equatable {
+  public let epoch: Int
+  public let positions: Range<Int>
+
+  public init(epoch: Int, positions: Range<Int>) {
+    self.epoch = epoch
+    self.positions = positions
+  }
+}
+
+/// Images and labels of one request; valid until the consumer's next call.
+public final class MicroBatch: @unchecked Sendable {
+  /// [count, 3, size, size], planar.
+  public let images: FloatSlab
+  public private(set) var request = LoadRequest(epoch: 0, positions: 0..<0)
+  let labelMemory: UnsafeMutablePointer<Int32>
+  public var count: Int { request.positions.count }
+  public var labels: UnsafeBufferPointer<Int32> {
+    UnsafeBufferPointer(start: labelMemory, count: count)
+  }
+
+  // Guarded by the loader's lock.
+  fileprivate var claimed = 0
+  fileprivate var finished = 0
+  fileprivate var failure: (position: Int, error: any Error)?
+  fileprivate var bad: [BadImage] = []
+  fileprivate var replaced = 0
+
+  fileprivate init(capacity: Int, imageFloats: Int) {
+    images = FloatSlab(count: capacity * imageFloats)
+    labelMemory = .allocate(capacity: max(capacity, 1))
+    labelMemory.initialize(repeating: 0, count: max(capacity, 1))
+  }
+
+  deinit { labelMemory.deallocate() }
+
+  fileprivate func begin(_ request: LoadRequest) {
+    self.request = request
+    claimed = 0
+    finished = 0
+    failure = nil
+    bad = []
+    replaced = 0
+  }
+}
+
+/// Loads what consumers will ask for, in their order. Every image is a function of (data set, seed,
+/// epoch, position) alone, so results do not depend on the number of workers or on timing.
+///
+/// A consumer that finds its micro-batch unfinished loads the rest itself, so it never waits for an
+/// image that nobody has begun, and zero workers means loading in the consumer's own thread.
+public final class BatchLoader: @unchecked Sendable {
+  public let dataset: any Dataset
+  public let transform: ImageTransform
+  public let shuffle: Bool
+  public let workerCount: Int
+  public let maximumBatch: Int
+  public let badImagePolicy: BadImagePolicy
+  private let imageFloats: Int
+  private let depth: Int
+  private let condition = NSCondition()
+  private var stopping = false
+  private var consumers: [Consumer] = []
+  private var orders: [Int: EpochOrder] = [:]
+  private var inFlight = 0
+  private var liveWorkers = 0
+  private var tally = BadImageTally()
+
+  /// A consumer's requests and its ring of micro-batches: request k lies in slot k % depth.
+  private final class Consumer {
+    var requests: [LoadRequest] = []
+    var slots: [MicroBatch] = []
+    /// Requests given out, the last of which may still be in use.
+    var taken = 0
+    var released = 0
+    /// Requests that have a slot.
+    var begun = 0
+    var waitedSeconds = 0.0
+    let workspace: LoadWorkspace
+    init(workspace: LoadWorkspace) { self.workspace = workspace }
+  }
+
+  private final class LoadWorkspace {
+    let image = ImageBuffer()
+    let transform: ImageTransform.Workspace
+    init(_ transform: ImageTransform) { self.transform = transform.makeWorkspace() }
+  }
+
+  /// - Parameters:
+  ///   - maximumBatch: most images of one request.
+  ///   - workers: background threads; nil chooses one for data that must be decoded, else none.
+  public init(
+    dataset: any Dataset, transform: ImageTransform, shuffle: Bool, maximumBatch: Int,
+    workers: Int? = nil, badImagePolicy: BadImagePolicy = .stop
+  ) {
+    self.dataset = dataset
+    self.transform = transform
+    self.shuffle = shuffle
+    self.maximumBatch = maximumBatch
+    workerCount = workers ?? (dataset.isSlow ? 1 : 0)
+    depth = workerCount == 0 ? 1 : 3
+    imageFloats = 3 * transform.size * transform.size
+    self.badImagePolicy = badImagePolicy
+    liveWorkers = workerCount
+    for i in 0..<workerCount {
+      let thread = Thread { [self] in work() }
+      thread.name = "loader \(i)"
+      thread.start()
+    }
+  }
+
+  /// Ends the background threads; no other call may follow.
+  public func stop() {
+    condition.lock()
+    stopping = true
+    condition.broadcast()
+    while liveWorkers > 0 { condition.wait() }
+    condition.unlock()
+  }
+
+  /// Begins a stretch (an epoch, an evaluation): what each consumer will ask for, in order. What is
+  /// left of an earlier stretch is dropped. No consumer may be inside `next`.
+  public func start(consumers requests: [[LoadRequest]]) {
+    condition.lock()
+    defer { condition.unlock() }
+    for consumer in consumers { consumer.requests = [] }
+    while inFlight > 0 { condition.wait() }
+    while consumers.count < requests.count {
+      consumers.append(Consumer(workspace: LoadWorkspace(transform)))
+    }
+    var epochs: [Int: EpochOrder] = [:]
+    for (consumer, list) in zip(consumers, requests) {
+      consumer.requests = list
+      consumer.taken = 0
+      consumer.released = 0
+      consumer.begun = 0
+      for request in list {
+        precondition(request.positions.count <= maximumBatch)
+        guard epochs[request.epoch] == nil else { continue }
+        epochs[request.epoch] =
+          orders[request.epoch]
+          ?? EpochOrder(
+            count: dataset.count, seed: transform.seed, epoch: request.epoch, shuffle: shuffle)
+      }
+      while consumer.slots.count < depth {
+        consumer.slots.append(MicroBatch(capacity: maximumBatch, imageFloats: imageFloats))
+      }
+      fill(consumer)
+    }
+    orders = epochs
+    condition.broadcast()
+  }
+
+  /// The consumer's next micro-batch, nil after its last; takes the previous one back.
+  ///
+  /// - Throws: the error of the micro-batch's first bad image, whoever loaded it.
+  public func next(consumer number: Int) throws -> MicroBatch? {
+    let consumer = consumers[number]
+    condition.lock()
+    consumer.released = consumer.taken
+    fill(consumer)
+    guard consumer.taken < consumer.requests.count else {
+      condition.unlock()
+      return nil
+    }
+    let slot = consumer.slots[consumer.taken % depth]
+    consumer.taken += 1
+    if workerCount > 0 { condition.broadcast() }
+    if slot.finished < slot.count {
+      let begin = DispatchTime.now().uptimeNanoseconds
+      while slot.claimed < slot.count { loadOne(slot, consumer.workspace) }
+      while slot.finished < slot.count { condition.wait() }
+      consumer.waitedSeconds += Double(DispatchTime.now().uptimeNanoseconds - begin) * 1e-9
+    }
+    let failure = slot.failure
+    tally.add(slot.bad, replaced: slot.replaced)
+    condition.unlock()
+    if let failure { throw failure.error }
+    return slot
+  }
+
+  /// Seconds that consumers spent in `next` on images that were not ready, since the loader began.
+  public var waitedSeconds: Double {
+    condition.lock()
+    defer { condition.unlock() }
+    return consumers.reduce(0) { $0 + $1.waitedSeconds }
+  }
+
+  /// Whether an image is being loaded right now.
+  var isLoading: Bool {
+    condition.lock()
+    defer { condition.unlock() }
+    return inFlight > 0
+  }
+
+  /// Damaged images in all micro-batches that consumers got since the last call.
+  public func takeBadImages() -> BadImageTally {
+    condition.lock()
+    defer { condition.unlock() }
+    defer { tally = BadImageTally() }
+    return tally
+  }
+
+  /// Puts waiting requests into free slots. Called with the lock held.
+  private func fill(_ consumer: Consumer) {
+    while consumer.begun < consumer.requests.count, consumer.begun - consumer.released < depth {
+      consumer.slots[consumer.begun % depth].begin(consumer.requests[consumer.begun])
+      consumer.begun += 1
+    }
+  }
+
+  /// Loads one image of `slot`. Called, and returns, with the lock held.
+  private func loadOne(_ slot: MicroBatch, _ workspace: LoadWorkspace) {
+    let i = slot.claimed
+    slot.claimed += 1
+    inFlight += 1
+    let request = slot.request
+    let index = orders[request.epoch]![request.positions.lowerBound + i]
+    condition.unlock()
+    var failure: (any Error)?
+    var bad: [BadImage] = []
+    do {
+      slot.labelMemory[i] = try load(
+        index, epoch: request.epoch, workspace, out: slot.images.base + i * imageFloats, bad: &bad)
+    } catch {
+      failure = error
+    }
+    condition.lock()
+    if !bad.isEmpty {
+      slot.bad += bad
+      slot.replaced += 1
+    }
+    if let failure, slot.failure.map({ i < $0.position }) ?? true {
+      slot.failure = (i, failure)
+    }
+    slot.finished += 1
+    inFlight -= 1
+    if slot.finished == slot.count || inFlight == 0 { condition.broadcast() }
+  }
+
+  /// Image `index`, or by the policy the one that stands in for it: the first usable one of a
+  /// sequence that is a function of (seed, epoch, index).
+  private func load(
+    _ index: Int, epoch: Int, _ workspace: LoadWorkspace, out: UnsafeMutablePointer<Float>,
+    bad: inout [BadImage]
+  ) throws -> Int32 {
+    var at = index
+    for attempt in 0... {
+      do {
+        let label = try dataset.load(at, into: workspace.image) {
+          transform.region(width: $0, height: $1, epoch: epoch, index: at)
+        }
+        transform.apply(
+          workspace.image, epoch: epoch, index: at, workspace: workspace.transform, out: out)
+        return label
+      } catch let error as ImageError {
+        let image = BadImage(index: at, source: dataset.source(of: at), reason: error.reason)
+        try badImagePolicy.check(image, attempt: attempt)
+        bad.append(image)
+        at = RandomSequence(
+          seed: transform.seed, purpose: .augmentation, layer: 1, step: epoch, item: index
+        ).integer(attempt, below: dataset.count)
+      }
+    }
+    fatalError("unreachable")
+  }
+
+  private func work() {
+    // Decoding yields to compute threads: on Linux, who = 0 means the calling thread.
+    setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+    let workspace = LoadWorkspace(transform)
+    condition.lock()
+    while !stopping {
+      if let slot = nextSlot() {
+        loadOne(slot, workspace)
+      } else {
+        condition.wait()
+      }
+    }
+    liveWorkers -= 1
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  /// The begun micro-batch nearest to its use that has an image nobody has claimed.
+  private func nextSlot() -> MicroBatch? {
+    for ahead in 0...depth {
+      for consumer in consumers {
+        let k = max(consumer.taken - 1, 0) + ahead
+        guard k < consumer.begun, k < consumer.requests.count, k >= consumer.released else {
+          continue
+        }
+        let slot = consumer.slots[k % depth]
+        if slot.claimed < slot.count { return slot }
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,111 @@
+// Softmax attention in which every query sees a run of neighbours only.
+import CKernels
+import Tensors
+
+// B images, T tokens, Q output tokens, H heads, d head width, I = H·d.
+
+/// O = dropout(softmax(scale · Q Kᵀ over the allowed pairs)) V for every head: what Local,
+/// Neighborhood and Sparse attention have in common, between their projections.
+final class BandAttention {
+  let heads: Int
+  let headWidth: Int
+  private let dropout: Float
+  private let scale: Float
+  private let allTokens: BandPlan
+  private let classToken: BandPlan
+  /// Softmax before dropout, per image and head in the plan's storage order.
+  private let probabilities: FloatSlab
+  /// Dropout keep masks, alike.
+  private let keep: UnsafeMutablePointer<UInt8>
+
+  /// - Parameter zeroKeys: see `BandPlan`.
+  init(
+    pattern: BandPattern, heads: Int, headWidth: Int, capacity: Int, dropout: Float,
+    zeroKeys: ((Int) -> Int)? = nil
+  ) {
+    self.heads = heads
+    self.headWidth = headWidth
+    self.dropout = dropout
+    scale = 1 / Float(headWidth).squareRoot()
+    allTokens = BandPlan(pattern: pattern, queries: pattern.tokens, zeroKeys: zeroKeys)
+    classToken = BandPlan(pattern: pattern, queries: 1, zeroKeys: zeroKeys)
+    let count = capacity * heads * max(allTokens.storage, classToken.storage)
+    probabilities = FloatSlab(count: count)
+    keep = .allocate(capacity: dropout > 0 ? count : 0)
+  }
+
+  deinit { keep.deallocate() }
+
+  /// Floats of `temporary` that a call needs.
+  var scratchCount: Int { max(allTokens.largestTile, classToken.largestTile) }
+
+  func plan(outputTokens: Int) -> BandPlan {
+    outputTokens == allTokens.queries ? allTokens : classToken
+  }
+
+  /// Floating-point operations per image.
+  func operations(outputTokens: Int) -> Int {
+    2 * 2 * plan(outputTokens: outputTokens).pairs * heads * headWidth
+  }
+
+  /// - Parameters:
+  ///   - qkv: [B·T, 3I].
+  ///   - merged: [B·Q, I], overwritten.
+  ///   - temporary: `scratchCount` floats.
+  func forward(
+    _ pass: LayerPass, qkv: Rows, merged: UnsafeMutablePointer<Float>,
+    temporary: UnsafeMutablePointer<Float>
+  ) {
+    let plan = plan(outputTokens: pass.outputTokens)
+    for image in 0..<pass.images {
+      for head in 0..<heads {
+        let work = work(
+          pass, plan, image: image, head: head, qkv: qkv, output: merged, temporary: temporary)
+        if let mask = work.mask {
+          pass.randomness(.attentionDropout, image: image, part: head)
+            .fillKeepMask(mask, count: plan.storage, dropping: dropout)
+        }
+        if plan.listLength > 0 { work.forwardLists(plan) } else { work.forwardTiles(plan) }
+      }
+    }
+  }
+
+  /// dQkv [B·T, 3I] from dMerged [B·Q, I]; with Q = 1 only what `forward` read is written.
+  func backward(
+    _ pass: LayerPass, qkv: Rows, dMerged: UnsafeMutablePointer<Float>, dQkv: Rows,
+    temporary: UnsafeMutablePointer<Float>
+  ) {
+    let plan = plan(outputTokens: pass.outputTokens)
+    for image in 0..<pass.images {
+      for head in 0..<heads {
+        let work = work(
+          pass, plan, image: image, head: head, qkv: qkv, output: dMerged, temporary: temporary)
+        let dQuery = dQkv.columns(from: head * headWidth).rows(from: image * plan.tokens)
+        if plan.listLength > 0 {
+          work.backwardLists(plan, dQuery: dQuery)
+        } else {
+          work.backwardTiles(plan, dQuery: dQuery)
+        }
+      }
+    }
+  }
+
+  private func work(
+    _ pass: LayerPass, _ plan: BandPlan, image: Int, head: Int, qkv: Rows,
+    output: UnsafeMutablePointer<Float>, temporary: UnsafeMutablePointer<Float>
+  ) -> BandHead {
+    let slot = (image * heads + head) * plan.storage
+    let inner = heads * headWidth
+    return BandHead(
+      probabilities: probabilities.base + slot,
+      mask: pass.training && dropout > 0 ? keep + slot : nil,
+      factor: 1 / (1 - dropout), scale: scale, width: headWidth, temporary: temporary,
+      query: qkv.columns(from: head * headWidth).rows(from: image * plan.tokens), inner: inner,
+      output: Rows(output + image * plan.queries * inner + head * headWidth, stride: inner))
+  }
+}
+
+extension Rows {
+  /// The same columns from row `row` on.
+  @inline(__always) func rows(from row: Int) -> Rows { Rows(self.row(row), stride: stride) }
+}

@@ -1,0 +1,269 @@
+// From similarity to neighbours and their weights, and the gradient back.
+import CKernels
+import Tensors
+
+// Q asking tokens, M candidates, K neighbours, f feature width.
+
+/// The neighbours of one image and head.
+struct ConvNNAttentionChoice {
+  /// Neighbours as tokens [Q, K], best first; the token itself first under sampling.
+  let tokens: UnsafeMutablePointer<Int32>
+  /// The chosen ones as rows of the searched features [Q, K], or [Q, K-1] under sampling.
+  let ranks: UnsafeMutablePointer<Int32>
+  /// Weights [Q, K].
+  let weights: UnsafeMutablePointer<Float>
+  /// Negative distances [Q, K], for euclidean similarity only.
+  let distances: UnsafeMutablePointer<Float>
+}
+
+struct ConvNNAttentionNeighbours {
+  let plan: ConvNNAttentionPlan
+  let candidates: ConvNNAttentionCandidates
+  private let asking: ConvNNAttentionFeatures
+  private let searched: ConvNNAttentionFeatures
+
+  init(plan: ConvNNAttentionPlan, candidates: ConvNNAttentionCandidates) {
+    self.plan = plan
+    self.candidates = candidates
+    asking = ConvNNAttentionFeatures(plan: plan, side: .asking, candidates: candidates)
+    searched = ConvNNAttentionFeatures(plan: plan, side: .searched, candidates: candidates)
+  }
+
+  /// Scores, two lists of chosen pairs, row sums, and both sides' features.
+  static func scratchCount(_ plan: ConvNNAttentionPlan) -> Int {
+    plan.tokens * (plan.candidateCount + 2 * plan.neighbours + 1) + plan.candidateCount
+      + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.tokens)
+      + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.candidateCount)
+  }
+
+  private struct Room {
+    let scores: UnsafeMutablePointer<Float>  // [Q, M]
+    let values: UnsafeMutablePointer<Float>  // [Q, K]
+    let lists: UnsafeMutablePointer<Float>  // [Q, K]
+    let rowSums: UnsafeMutablePointer<Float>  // [Q]
+    let columnSums: UnsafeMutablePointer<Float>  // [M]
+    let asking: UnsafeMutablePointer<Float>
+    let searched: UnsafeMutablePointer<Float>
+
+    init(_ base: UnsafeMutablePointer<Float>, _ plan: ConvNNAttentionPlan) {
+      scores = base
+      values = scores + plan.tokens * plan.candidateCount
+      lists = values + plan.tokens * plan.neighbours
+      rowSums = lists + plan.tokens * plan.neighbours
+      columnSums = rowSums + plan.tokens
+      asking = columnSums + plan.candidateCount
+      searched =
+        asking + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.tokens)
+    }
+  }
+
+  /// Writes `choice` from the similarities of k and q.
+  ///
+  /// - Parameters:
+  ///   - k: asks; rows of all T tokens, of which the first Q are used (all by a standard deviation).
+  ///   - q: is searched; a row per candidate (per token by a standard deviation).
+  func choose(
+    _ choice: ConvNNAttentionChoice, rows: Int, k: Rows, q: Rows,
+    room base: UnsafeMutablePointer<Float>
+  ) {
+    let (neighbours, chosen) = (plan.neighbours, plan.chosen)
+    let room = Room(base, plan)
+    let weights = choice.weights
+    if chosen > 0 {
+      let found = UnsafeMutableRawPointer(room.lists).bindMemory(
+        to: Int32.self, capacity: rows * neighbours)
+      let a = asking.prepare(k, count: rows, room: room.asking)
+      let b = searched.prepare(q, count: plan.candidateCount, room: room.searched)
+      score(a, b, room)
+      pick(choice, a, b, room, found)
+    }
+    if plan.samples { putSelfFirst(choice, rows: rows, values: room.values) }
+    if plan.magnitude == .euclidean {
+      choice.distances.update(from: weights, count: rows * neighbours)
+    }
+    if plan.softmax {
+      ck_softmax_rows(weights, rows, neighbours, neighbours, 1)
+    } else if plan.magnitude == .euclidean {
+      for p in 0..<rows * neighbours { weights[p] = 1 / (1e-8 - weights[p]) }
+    }
+  }
+
+  /// The chosen ones of every row, best first (in the order of tokens where coordinates alone are
+  /// compared), to `choice.ranks`, and their similarities to `choice.weights` [Q, K or K-1].
+  private func pick(
+    _ choice: ConvNNAttentionChoice, _ a: ConvNNAttentionFeatures.Prepared,
+    _ b: ConvNNAttentionFeatures.Prepared, _ room: Room, _ found: UnsafeMutablePointer<Int32>
+  ) {
+    let (count, chosen) = (plan.candidateCount, plan.chosen)
+    let inOrderOfTokens = plan.similarity == .coordinates
+    if plan.magnitude != .euclidean && !inOrderOfTokens {
+      ck_select_best_first(
+        choice.ranks, choice.weights, room.scores, a.count, count, count, chosen, found, room.values
+      )
+      return
+    }
+    ck_select_largest(found, room.scores, a.count, count, count, chosen)
+    if plan.magnitude == .euclidean {
+      // From the rows themselves: the scores' difference of squares has lost the digits of a short
+      // distance.
+      ck_neighbour_distances(
+        room.values, a.rows.base, a.rows.stride, b.rows.base, b.rows.stride, found, a.count, chosen,
+        plan.featureWidth, asking.unit)
+      if plan.samples && plan.quirks {
+        overwriteOwnDistances(room.values, found, rows: a.count)
+      }
+    } else {
+      ck_gather_columns(room.values, room.scores, count, found, a.count, chosen)
+    }
+    if inOrderOfTokens {
+      choice.ranks.update(from: found, count: a.count * chosen)
+      choice.weights.update(from: room.values, count: a.count * chosen)
+    } else {
+      ck_order_best_first(
+        choice.ranks, choice.weights, found, room.values, a.count, chosen)
+    }
+  }
+
+  /// Scores [Q, M], larger is nearer: similarities, or, for distances, 2⟨a, b⟩ - ‖b‖².
+  private func score(
+    _ a: ConvNNAttentionFeatures.Prepared, _ b: ConvNNAttentionFeatures.Prepared, _ room: Room
+  ) {
+    let scores = room.scores
+    let count = plan.candidateCount
+    let unit = asking.unit
+    let euclidean = plan.magnitude == .euclidean
+    var alpha = plan.magnitude == .matmul ? plan.scale * unit * unit : 1
+    if euclidean {
+      alpha = 2
+      ck_row_squares(room.columnSums, b.rows.base, b.rows.stride, count, plan.featureWidth)
+      for j in 0..<count { room.columnSums[j] = -room.columnSums[j] }
+      for i in 0..<a.count { (scores + i * count).update(from: room.columnSums, count: count) }
+    }
+    Matmul.multiply(
+      rows: a.count, columns: count, inner: plan.featureWidth, alpha: alpha, a: a.rows.base,
+      aStride: a.rows.stride, b: b.rows.base, bStride: b.rows.stride, transposeB: true,
+      beta: euclidean ? 1 : 0, c: scores, cStride: count)
+    guard plan.samples else { return }
+    // A token is its own first neighbour already; in the reference it takes part again, with a constant.
+    if plan.quirks && euclidean {
+      ck_row_squares(room.rowSums, a.rows.base, a.rows.stride, a.count, plan.featureWidth)
+    }
+    for i in 0..<a.count where candidates.position[i] >= 0 {
+      let row = scores + i * count
+      let own = row + Int(candidates.position[i])
+      if !plan.quirks {
+        // Below all others, but near them: the search for the largest halves the range of scores.
+        var least = row[0]
+        for j in 1..<count { least = min(least, row[j]) }
+        own.pointee = least.nextDown
+      } else if euclidean {
+        own.pointee = room.rowSums[i] - 1.1 * 1.1 / (unit * unit)
+      } else {
+        own.pointee = -0.1
+      }
+    }
+  }
+
+  private func overwriteOwnDistances(
+    _ values: UnsafeMutablePointer<Float>, _ found: UnsafeMutablePointer<Int32>, rows: Int
+  ) {
+    for i in 0..<rows {
+      for p in i * plan.chosen..<(i + 1) * plan.chosen where found[p] == candidates.position[i] {
+        values[p] = -1.1
+      }
+    }
+  }
+
+  /// Makes rows of K from the K-1 chosen ones: tokens in `choice.tokens`, values in `choice.weights`.
+  private func putSelfFirst(
+    _ choice: ConvNNAttentionChoice, rows: Int, values: UnsafeMutablePointer<Float>
+  ) {
+    let (neighbours, chosen) = (plan.neighbours, plan.chosen)
+    values.update(from: choice.weights, count: rows * chosen)
+    for i in 0..<rows {
+      let (tokens, weights) = (choice.tokens + i * neighbours, choice.weights + i * neighbours)
+      tokens[0] = Int32(i)
+      weights[0] = plan.magnitude == .euclidean ? -1 : 1
+      for r in 0..<chosen {
+        tokens[r + 1] = candidates.tokens[Int(choice.ranks[i * chosen + r])]
+        weights[r + 1] = values[i * chosen + r]
+      }
+      guard plan.similarity == .coordinates else { continue }
+      // Neighbours by coordinates alone stand in the order of their tokens.
+      for last in 1..<neighbours {
+        var r = last
+        while r > 0 && tokens[r] < tokens[r - 1] {
+          (tokens[r], tokens[r - 1]) = (tokens[r - 1], tokens[r])
+          (weights[r], weights[r - 1]) = (weights[r - 1], weights[r])
+          r -= 1
+        }
+      }
+    }
+  }
+
+  /// Gradients of k (rows as `choose` read them) and of q, overwritten, from those of the weights, which
+  /// are scratch afterwards.
+  func backward(
+    _ choice: ConvNNAttentionChoice, rows: Int, k: Rows, q: Rows,
+    dWeights: UnsafeMutablePointer<Float>, dK: Rows, dQ: Rows,
+    room base: UnsafeMutablePointer<Float>
+  ) {
+    guard plan.comparesFeatures else { return }
+    let room = Room(base, plan)
+    let (neighbours, chosen) = (plan.neighbours, plan.chosen)
+    let pairs = rows * neighbours
+    let d = dWeights
+    if plan.softmax {
+      ck_softmax_rows_backward(d, choice.weights, nil, rows, neighbours, neighbours, plan.scale, 1)
+    } else if plan.magnitude == .euclidean {
+      for p in 0..<pairs { d[p] *= choice.weights[p] * choice.weights[p] }
+    } else if plan.scale != 1 {
+      for p in 0..<pairs { d[p] *= plan.scale }
+    }
+    if plan.magnitude == .euclidean {
+      // Of a distance s = ‖a - b‖ the gradient is (a - b) / s; below its floor it is constant.
+      for p in 0..<pairs {
+        d[p] = choice.distances[p] > -1.0000001e-6 ? 0 : d[p] / choice.distances[p]
+      }
+    }
+    var coefficients = d
+    if plan.samples {
+      coefficients = room.values
+      for i in 0..<rows {
+        for r in 0..<chosen {
+          // A token's similarity with itself is a constant.
+          let isOwn = choice.tokens[i * neighbours + r + 1] == Int32(i)
+          coefficients[i * chosen + r] = isOwn ? 0 : d[i * neighbours + r + 1]
+        }
+      }
+    }
+
+    let a = asking.prepare(k, count: rows, room: room.asking)
+    let b = searched.prepare(q, count: plan.candidateCount, room: room.searched)
+    let dA = asking.gradientRows(a, dSource: dK)
+    let dB = searched.gradientRows(b, dSource: dQ)
+    let products = KvtProducts(
+      keys: choice.ranks, rows: rows, tokens: plan.candidateCount, neighbours: chosen,
+      width: plan.featureWidth, usesLists: chosen * 3 < plan.candidateCount, dense: room.scores)
+    products.sums(coefficients, y: b.rows, into: dA)
+    products.scatter(coefficients, x: a.rows, into: dB)
+    if plan.magnitude == .euclidean {
+      let (rowSums, columnSums) = (room.rowSums, room.columnSums)
+      columnSums.update(repeating: 0, count: plan.candidateCount)
+      for i in 0..<rows {
+        rowSums[i] = 0
+        for p in i * chosen..<(i + 1) * chosen {
+          rowSums[i] += coefficients[p]
+          columnSums[Int(choice.ranks[p])] += coefficients[p]
+        }
+      }
+      ck_scaled_rows_minus(
+        dA.base, dA.stride, rowSums, a.rows.base, a.rows.stride, rows, plan.featureWidth)
+      ck_scaled_rows_minus(
+        dB.base, dB.stride, columnSums, b.rows.base, b.rows.stride, plan.candidateCount,
+        plan.featureWidth)
+    }
+    asking.backward(a, source: k, dSource: dK)
+    searched.backward(b, source: q, dSource: dQ)
+  }
+}

@@ -1,0 +1,195 @@
+// Which ConvNN layer a configuration asks for, checked: sizes, candidates, parameters, operations.
+import Diagnostics
+
+// T tokens, Q output tokens, D width, H heads, d = D/H, K neighbours, M candidates.
+
+struct ConvNNAttentionPlan {
+  let width: Int
+  let tokens: Int
+  let heads: Int
+  let headWidth: Int
+  let neighbours: Int
+  let sampling: SamplingType
+  /// Candidates of spatial sampling, or given ones; nil for all tokens and for draws.
+  let fixedCandidates: [Int32]?
+  /// M.
+  let candidateCount: Int
+  let magnitude: MagnitudeType
+  let softmax: Bool
+  let convolution: ConvolutionType
+  let similarity: FeatureSelection
+  /// λ of `--similarity_type Loc_Col`.
+  let lambda: Float
+  /// Channels that are compared: d, d and the coordinate, or the coordinate alone.
+  let featureWidth: Int
+  /// Channels that the convolution reads: d, or d and the coordinate.
+  let valueWidth: Int
+  let quirks: Bool
+
+  /// Random or spatial candidates: every token is its own first neighbour.
+  var samples: Bool { sampling != .all }
+  /// Neighbours that are chosen by similarity.
+  var chosen: Int { samples ? neighbours - 1 : neighbours }
+  /// Weights depend on q and k: not where coordinates alone are compared, nor a token with itself.
+  var comparesFeatures: Bool { similarity != .coordinates && chosen > 0 }
+  /// The reference's merge of heads reads each head's output as if it were transposed.
+  var mixesTokens: Bool { quirks && heads > 1 }
+  /// What a score is multiplied by.
+  var scale: Float { magnitude == .matmul ? 1 / Float(headWidth).squareRoot() : 1 }
+
+  /// - Parameter candidates: candidate tokens to use instead of the configured choice.
+  /// - Throws: `RunError` (configuration) naming the flag that does not fit and what would.
+  init(
+    configuration c: ModelConfiguration, width: Int, tokens: Int, heads: Int,
+    candidates: [Int32]? = nil
+  ) throws {
+    func require(_ holds: Bool, _ message: @autoclosure () -> String) throws {
+      guard holds else { throw RunError.configuration(message()) }
+    }
+    try require(
+      heads > 0 && width % heads == 0,
+      "--convnn_heads \(heads) does not divide the ConvNN layer's width \(width).")
+    try require(
+      c.neighbours > 0, "--K is \(c.neighbours): ConvNNAttention needs at least 1 neighbour.")
+    try require(
+      c.aggregationType != .coordinates,
+      "--aggregation_type Loc leaves nothing to aggregate: choose Col or Loc_Col.")
+    self.width = width
+    self.tokens = tokens
+    self.heads = heads
+    headWidth = width / heads
+    neighbours = c.neighbours
+    sampling = c.samplingType
+    magnitude = c.magnitudeType
+    softmax = c.softmaxTopK
+    convolution = c.convolutionType
+    similarity = c.similarityType
+    lambda = c.lambda
+    quirks = c.referenceQuirks
+    switch c.similarityType {
+    case .features: featureWidth = headWidth + (c.coordinateEncoding ? 1 : 0)
+    case .both: featureWidth = headWidth + 1
+    case .coordinates: featureWidth = 1
+    }
+    valueWidth = headWidth + (c.coordinateEncoding || c.aggregationType == .both ? 1 : 0)
+
+    switch c.samplingType {
+    case .all:
+      fixedCandidates = nil
+      candidateCount = tokens
+    case .random:
+      let wanted = c.sampleCount == -1 ? tokens : c.sampleCount
+      try require(
+        (1...tokens).contains(wanted),
+        "--num_samples is \(c.sampleCount): random sampling takes 1 to \(tokens) tokens, or -1 for all."
+      )
+      fixedCandidates = candidates
+      candidateCount = candidates?.count ?? wanted
+    case .spatial:
+      let linear = quirks || c.spatialLayout == .linear
+      fixedCandidates = try candidates ?? Self.spatialCandidates(c, tokens: tokens, linear: linear)
+      candidateCount = fixedCandidates!.count
+    }
+    if let fixed = fixedCandidates {
+      try require(
+        Set(fixed).count == fixed.count, "The given candidates name a token twice: \(fixed).")
+      precondition(fixed.allSatisfy { $0 >= 0 && $0 < tokens })
+    }
+    // A candidate is no neighbour of itself again, but in the reference it may be.
+    let most = !samples ? tokens : quirks ? candidateCount + 1 : candidateCount
+    try require(
+      neighbours <= most,
+      "--K is \(neighbours), but \(samples ? "\(candidateCount) candidates" : "\(tokens) tokens") "
+        + "give at most \(most) neighbours: choose a smaller --K"
+        + (samples ? " or more --num_samples." : "."))
+  }
+
+  /// ⌊linspace(pad, size - 1 - pad, N)⌋ along the tokens, or along rows and columns of the patch grid.
+  private static func spatialCandidates(
+    _ c: ModelConfiguration, tokens: Int, linear: Bool
+  ) throws -> [Int32] {
+    let side = Int(Double(tokens - 1).squareRoot().rounded())
+    let size = linear ? tokens : side
+    let pad = c.samplePadding
+    let most = size - 2 * pad
+    let count = c.sampleCount == -1 ? most : c.sampleCount
+    let what = linear ? "\(tokens) tokens" : "\(side) x \(side) patches"
+    guard linear || side * side == tokens - 1 else {
+      throw RunError.configuration(
+        "--spatial_layout grid needs a square grid of patches, found \(tokens - 1): use linear.")
+    }
+    guard pad >= 0, most > 0 else {
+      throw RunError.configuration("--sample_padding \(pad) leaves nothing of \(what).")
+    }
+    guard (1...most).contains(count) else {
+      throw RunError.configuration(
+        """
+        --num_samples is \(c.sampleCount), but \(what) with --sample_padding \(pad) hold at most \
+        \(most) different samples\(linear ? "" : " a side").
+        Choose 1 to \(most), or -1 for all.
+        """)
+    }
+    let line = (0..<count).map { pad + (count == 1 ? 0 : $0 * (most - 1) / (count - 1)) }
+    guard !linear else { return line.map { Int32($0) } }
+    return line.flatMap { row in line.map { column in Int32(1 + row * side + column) } }
+  }
+
+  /// In the order of the reference's state dict.
+  var parameters: [ParameterSpec] {
+    let maps = ["W_q", "W_k", "W_v", "W_o"].map {
+      ParameterSpec.linear("\($0).weight", outputs: width, inputs: width)
+    }
+    let taps = [valueWidth, 1, neighbours]
+    switch convolution {
+    case .depthwise: return maps + [ParameterSpec("conv.weight", taps, .ones)]
+    case .standard:
+      let shape = [headWidth, valueWidth, neighbours]
+      let fanIn = valueWidth * neighbours
+      return maps + [ParameterSpec("conv.weight", shape, .uniform(fanIn: fanIn))]
+    case .depthwiseSeparable:
+      return maps + [
+        ParameterSpec("conv.0.weight", taps, .uniform(fanIn: neighbours)),
+        ParameterSpec("conv.1.weight", [headWidth, valueWidth, 1], .uniform(fanIn: valueWidth)),
+      ]
+    }
+  }
+
+  /// Where the convolution's parameters begin.
+  var convolutionOffset: Int { 4 * width * width }
+
+  /// Operations of the maps to q, k, v and from the merged heads.
+  private func mapOperations(_ outputTokens: Int) -> Int {
+    let extents = ConvNNAttentionProjections.Extents(plan: self, outputTokens: outputTokens)
+    return [extents.q, extents.k, extents.v].reduce(outputTokens) {
+      $0 + extents.rows($1, plan: self)
+    } * 2 * width * width
+  }
+
+  /// See `AttentionLayer`.
+  func operations(outputTokens: Int) -> Int {
+    let pairs = outputTokens * neighbours * heads
+    var sum = mapOperations(outputTokens)
+    if chosen > 0 { sum += 2 * outputTokens * candidateCount * featureWidth * heads }
+    switch convolution {
+    case .depthwise: sum += 3 * pairs * headWidth
+    case .standard: sum += pairs * valueWidth * (1 + 2 * headWidth)
+    case .depthwiseSeparable:
+      sum += 3 * pairs * valueWidth + 2 * outputTokens * heads * valueWidth * headWidth
+    }
+    return sum
+  }
+
+  /// See `AttentionLayer`: the scores are not computed again, only the chosen ones have gradients.
+  func backwardOperations(outputTokens: Int) -> Int {
+    let pairs = outputTokens * neighbours * heads
+    var sum = 2 * mapOperations(outputTokens)
+    if comparesFeatures { sum += 2 * 2 * outputTokens * chosen * heads * featureWidth }
+    switch convolution {
+    case .depthwise: sum += 8 * pairs * headWidth
+    case .standard: sum += pairs * valueWidth * (1 + 4 + 2 * 2 * headWidth)
+    case .depthwiseSeparable:
+      sum += 8 * pairs * valueWidth + 2 * 2 * outputTokens * heads * valueWidth * headWidth
+    }
+    return sum
+  }
+}

@@ -1,0 +1,152 @@
+// The maps from tokens to q (searched), k (asking) and v, computed for the tokens that need them.
+import CKernels
+import Tensors
+
+// B images, T tokens, Q output tokens, D width, M candidates.
+
+struct ConvNNAttentionProjections {
+  /// The tokens of an image for which a map is computed.
+  enum Extent { case none, first, candidates, all }
+
+  struct Extents {
+    /// q is searched: candidates only. k asks: tokens whose output is wanted. A standard deviation needs
+    /// all of either; where coordinates alone are compared, none is needed.
+    let q: Extent
+    let k: Extent
+    let v = Extent.all
+
+    init(plan: ConvNNAttentionPlan, outputTokens: Int) {
+      if !plan.comparesFeatures {
+        (q, k) = (.none, .none)
+      } else if plan.similarity == .both {
+        (q, k) = (.all, .all)
+      } else {
+        q = plan.samples ? .candidates : .all
+        k = outputTokens == 1 ? .first : .all
+      }
+    }
+
+    func rows(_ extent: Extent, plan: ConvNNAttentionPlan) -> Int {
+      switch extent {
+      case .none: return 0
+      case .first: return 1
+      case .candidates: return plan.candidateCount
+      case .all: return plan.tokens
+      }
+    }
+
+    /// Maps that one product can compute together: their weights follow each other in memory.
+    var runs: [Range<Int>] {
+      if q == .all && k == .all { return [0..<3] }
+      return k == .all ? [1..<3, 0..<1] : [2..<3, 0..<1, 1..<2]
+    }
+
+    subscript(part: Int) -> Extent { [q, k, v][part] }
+  }
+
+  let plan: ConvNNAttentionPlan
+  private var width: Int { plan.width }
+  private var tokens: Int { plan.tokens }
+
+  /// Floats of scratch for rows of candidates.
+  func scratchCount(capacity: Int) -> Int {
+    plan.samples ? capacity * plan.candidateCount * width : 0
+  }
+
+  /// - Parameters:
+  ///   - qkv: q, k and v side by side [B·T, 3D]; only what is needed is written.
+  ///   - searched: q of candidates alone [B·M, D], instead of the first D columns of `qkv`.
+  ///   - room: `scratchCount` floats.
+  func forward(
+    _ pass: LayerPass, input: Rows, qkv: Rows, searched: Rows,
+    candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
+  ) {
+    let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
+    for run in extents.runs {
+      let weight = pass.parameters + run.lowerBound * width * width
+      let outputs = run.count * width
+      let target = qkv.columns(from: run.lowerBound * width)
+      switch extents[run.lowerBound] {
+      case .none: break
+      case .all:
+        Linear.forward(
+          rows: pass.images * tokens, inputs: width, outputs: outputs, x: input, weight: weight,
+          y: target)
+      case .first:
+        Linear.forward(
+          rows: pass.images, inputs: width, outputs: outputs, x: firsts(input), weight: weight,
+          y: firsts(target))
+      case .candidates:
+        gather(pass, input, candidates, into: room)
+        Linear.forward(
+          rows: pass.images * candidates.count, inputs: width, outputs: outputs,
+          x: Rows(room, stride: width), weight: weight, y: searched)
+      }
+    }
+  }
+
+  /// Weight gradients and dInput [B·T, D], overwritten, from the gradients of what `forward` wrote.
+  /// `dSearched` is scratch afterwards.
+  func backward(
+    _ pass: LayerPass, input: Rows, dQkv: Rows, dSearched: Rows, dInput: Rows,
+    candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
+  ) {
+    let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
+    // The first run has all tokens and overwrites dInput, the others add to it.
+    for (order, run) in extents.runs.enumerated() {
+      let offset = run.lowerBound * width * width
+      let weight = pass.parameters + offset
+      let dWeight = pass.gradients! + offset
+      let outputs = run.count * width
+      let dY = dQkv.columns(from: run.lowerBound * width)
+      switch extents[run.lowerBound] {
+      case .none:
+        if !pass.accumulate { dWeight.update(repeating: 0, count: outputs * width) }
+      case .all:
+        Linear.backwardWeight(
+          rows: pass.images * tokens, inputs: width, outputs: outputs, dY: dY, x: input,
+          dWeight: dWeight, beta: pass.gradientBeta)
+        Linear.backwardInput(
+          rows: pass.images * tokens, inputs: width, outputs: outputs, dY: dY, weight: weight,
+          dX: dInput, beta: order == 0 ? 0 : 1)
+      case .first:
+        Linear.backwardWeight(
+          rows: pass.images, inputs: width, outputs: outputs, dY: firsts(dY), x: firsts(input),
+          dWeight: dWeight, beta: pass.gradientBeta)
+        Linear.backwardInput(
+          rows: pass.images, inputs: width, outputs: outputs, dY: firsts(dY), weight: weight,
+          dX: firsts(dInput), beta: 1)
+      case .candidates:
+        let rows = pass.images * candidates.count
+        gather(pass, input, candidates, into: room)
+        Linear.backwardWeight(
+          rows: rows, inputs: width, outputs: outputs, dY: dSearched,
+          x: Rows(room, stride: width), dWeight: dWeight, beta: pass.gradientBeta)
+        Linear.backwardInput(
+          rows: rows, inputs: width, outputs: outputs, dY: dSearched, weight: weight,
+          dX: Rows(room, stride: width))
+        for image in 0..<pass.images {
+          for m in 0..<candidates.count {
+            ck_add(
+              dInput.row(image * tokens + Int(candidates.tokens[m])),
+              room + (image * candidates.count + m) * width, width)
+          }
+        }
+      }
+    }
+  }
+
+  private func firsts(_ rows: Rows) -> Rows { Rows(rows.base, stride: tokens * rows.stride) }
+
+  private func gather(
+    _ pass: LayerPass, _ input: Rows, _ candidates: ConvNNAttentionCandidates,
+    into room: UnsafeMutablePointer<Float>
+  ) {
+    for image in 0..<pass.images {
+      for m in 0..<candidates.count {
+        (room + (image * candidates.count + m) * width).update(
+          from: input.row(image * tokens + Int(candidates.tokens[m])), count: width)
+      }
+    }
+  }
+}

@@ -1,0 +1,253 @@
+// A convolution over tokens in the place of attention: one branch of `BranchConv`.
+import CKernels
+import Tensors
+
+// B images, T tokens, Q output tokens, D width, H heads, d = D/H, k kernel size.
+
+/// U = x · W_xᵀ + b_x, split into heads; Y[t, c] = b[c] + Σ_r Σ_c' w[c, c', r] · U[t + r − (k−1)/2, c'],
+/// with zeros beyond the ends and the same w and b for every head; heads merged, then W_o and its bias.
+///
+/// The rows of all heads of all images lie in one column, with k − 1 rows of zeros between one and the
+/// next. So tap r of the kernel is a single matrix product of all rows, r rows further on, and nothing
+/// is gathered; results that fall between the heads are not read.
+public final class TokenConvolution: AttentionLayer {
+  public let parameters: [ParameterSpec]
+  /// The reference mixes up tokens and channels of a head's output, so that all of it is needed.
+  public let needsAllTokens: Bool
+
+  private let width: Int
+  private let tokens: Int
+  private let heads: Int
+  private let headWidth: Int
+  private let kernelSize: Int
+  /// The taps that can reach a token: of a kernel much longer than the sequence, its middle.
+  private let firstTap: Int
+  private let taps: Int
+  /// Rows of zeros before and after a head's tokens.
+  private let before: Int
+  private let after: Int
+  private let offsets: Offsets
+  private let scratch: Scratch
+  /// U [B, H, Q + k − 1, d], with k for `taps` here and below: zeros before and after the tokens.
+  private let padded: FloatSlab
+  /// Merged heads before W_o [B·Q, D].
+  private let merged: FloatSlab
+
+  private struct Offsets {
+    let inputBias: Int
+    let kernel: Int
+    let kernelBias: Int
+    let output: Int
+    let outputBias: Int
+  }
+
+  public init(
+    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
+    scratch: Scratch
+  ) {
+    precondition(width % heads == 0 && configuration.kernelSize > 0)
+    self.width = width
+    self.tokens = tokens
+    self.heads = heads
+    self.scratch = scratch
+    headWidth = width / heads
+    kernelSize = configuration.kernelSize
+    needsAllTokens = configuration.referenceQuirks
+    let middle = (kernelSize - 1) / 2
+    firstTap = max(0, middle - (tokens - 1))
+    taps = min(kernelSize, middle + tokens) - firstTap
+    before = middle - firstTap
+    after = taps - 1 - before
+    let fanIn = headWidth * kernelSize
+    let square = headWidth * headWidth
+    parameters = [
+      .linear("W_x.weight", outputs: width, inputs: width),
+      .bias("W_x.bias", outputs: width, fanIn: width),
+      ParameterSpec("conv.weight", [headWidth, headWidth, kernelSize], .uniform(fanIn: fanIn)),
+      .bias("conv.bias", outputs: headWidth, fanIn: fanIn),
+      .linear("W_o.weight", outputs: width, inputs: width),
+      .bias("W_o.bias", outputs: width, fanIn: width),
+    ]
+    let kernel = width * width + width
+    let output = kernel + square * kernelSize + headWidth
+    offsets = Offsets(
+      inputBias: width * width, kernel: kernel, kernelBias: output - headWidth, output: output,
+      outputBias: output + width * width)
+    let column = capacity * width * (tokens + taps - 1)
+    padded = FloatSlab(count: column)
+    merged = FloatSlab(count: capacity * tokens * width)
+    scratch.require(
+      2 * square * taps + 2 * column + taps * headWidth + capacity * tokens * width)
+  }
+
+  /// Tokens that the outputs read.
+  private func reach(_ outputTokens: Int) -> Int { min(tokens, outputTokens + after) }
+
+  public func operations(outputTokens: Int) -> Int {
+    2 * width * width * (reach(outputTokens) + outputTokens)
+      + 2 * outputTokens * taps * headWidth * width
+  }
+
+  public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
+    let wanted = pass.outputTokens
+    precondition(wanted == tokens || !needsAllTokens)
+    let (d, k) = (headWidth, taps)
+    let reach = reach(wanted)
+    let kernel = scratch.base  // [k, d, d]
+    let y = kernel + k * d * d  // [B, H, Q + k − 1, d]
+    let u = Rows(y + pass.images * heads * (wanted + k - 1) * d, stride: width)  // [B·reach, D]
+
+    for run in runs(pass, reach: reach) {
+      Linear.forward(
+        rows: run.count, inputs: width, outputs: width, x: input.rows(from: run.token),
+        weight: pass.parameters, y: u.rows(from: run.row))
+    }
+    ck_add_bias(
+      u.base, pass.parameters + offsets.inputBias, pass.images * reach, width, width)
+    let length = wanted + k - 1
+    for index in 0..<pass.images * heads {
+      let window = padded.base + index * length * d
+      window.update(repeating: 0, count: before * d)
+      copy(
+        u.rows(from: index / heads * reach).columns(from: index % heads * d),
+        to: Rows(window + before * d, stride: d), rows: reach)
+      (window + (before + reach) * d).update(
+        repeating: 0, count: (length - before - reach) * d)
+    }
+
+    pack(pass.parameters + offsets.kernel, into: kernel)
+    // What lies past the last head's outputs would read past the end.
+    let rows = pass.images * heads * length - (k - 1)
+    for r in 0..<k {
+      Linear.forward(
+        rows: rows, inputs: d, outputs: d, x: Rows(padded.base + r * d, stride: d),
+        weight: kernel + r * d * d, y: Rows(y, stride: d), beta: r == 0 ? 0 : 1)
+    }
+    ck_add_bias(y, pass.parameters + offsets.kernelBias, rows, d, d)
+    for index in 0..<pass.images * heads {
+      let target = mergedHead(merged.base, index: index, rows: wanted)
+      let own = y + index * length * d
+      if needsAllTokens {
+        for t in 0..<tokens {
+          for c in 0..<d { target.row(t)[c] = own[c * tokens + t] }
+        }
+      } else {
+        copy(Rows(own, stride: d), to: target, rows: wanted)
+      }
+    }
+    Linear.forward(
+      rows: pass.images * wanted, inputs: width, outputs: width,
+      x: Rows(merged.base, stride: width), weight: pass.parameters + offsets.output, y: output)
+    ck_add_bias(
+      output.base, pass.parameters + offsets.outputBias, pass.images * wanted, width, output.stride)
+  }
+
+  public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
+    let gradients = pass.gradients!
+    let wanted = pass.outputTokens
+    let (d, k) = (headWidth, taps)
+    let reach = reach(wanted)
+    let length = wanted + k - 1
+    let column = pass.images * heads * length
+    let accumulate: Int32 = pass.accumulate ? 1 : 0
+    let kernel = scratch.base  // [k, d, d]
+    let dKernel = kernel + k * d * d  // [k, d, d]
+    // dY [B, H, Q + k − 1, d] with zeros after every head, and before the first.
+    let dY = dKernel + k * d * d + (k - 1) * d
+    let dPadded = dY + column * d  // dU [B, H, Q + k − 1, d]
+    let dense = dPadded + column * d  // dMerged [B·Q, D], then dU [B·reach, D]
+
+    Linear.backwardWeight(
+      rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
+      x: Rows(merged.base, stride: width), dWeight: gradients + offsets.output,
+      beta: pass.gradientBeta)
+    ck_column_sums(
+      gradients + offsets.outputBias, dOutput.base, pass.images * wanted, width, dOutput.stride,
+      accumulate)
+    Linear.backwardInput(
+      rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
+      weight: pass.parameters + offsets.output, dX: Rows(dense, stride: width))
+
+    (dY - (k - 1) * d).update(repeating: 0, count: (k - 1) * d)
+    for index in 0..<pass.images * heads {
+      let own = dY + index * length * d
+      let source = mergedHead(dense, index: index, rows: wanted)
+      if needsAllTokens {
+        for t in 0..<tokens {
+          for c in 0..<d { own[c * tokens + t] = source.row(t)[c] }
+        }
+      } else {
+        copy(source, to: Rows(own, stride: d), rows: wanted)
+      }
+      (own + wanted * d).update(repeating: 0, count: (k - 1) * d)
+    }
+
+    pack(pass.parameters + offsets.kernel, into: kernel)
+    ck_column_sums(gradients + offsets.kernelBias, dY, column, d, d, accumulate)
+    for r in 0..<k {
+      Linear.backwardWeight(
+        rows: column - (k - 1), inputs: d, outputs: d, dY: Rows(dY, stride: d),
+        x: Rows(padded.base + r * d, stride: d), dWeight: dKernel + r * d * d, beta: 0)
+      Linear.backwardInput(
+        rows: column, inputs: d, outputs: d, dY: Rows(dY - r * d, stride: d),
+        weight: kernel + r * d * d, dX: Rows(dPadded, stride: d), beta: r == 0 ? 0 : 1)
+    }
+    unpack(dKernel, into: gradients + offsets.kernel, accumulate: pass.accumulate)
+
+    let dU = Rows(dense, stride: width)
+    for index in 0..<pass.images * heads {
+      copy(
+        Rows(dPadded + (index * length + before) * d, stride: d),
+        to: dU.rows(from: index / heads * reach).columns(from: index % heads * d), rows: reach)
+    }
+    ck_column_sums(
+      gradients + offsets.inputBias, dU.base, pass.images * reach, width, width, accumulate)
+    for run in runs(pass, reach: reach) {
+      Linear.backwardWeight(
+        rows: run.count, inputs: width, outputs: width, dY: dU.rows(from: run.row),
+        x: input.rows(from: run.token), dWeight: gradients,
+        beta: run.row == 0 ? pass.gradientBeta : 1)
+      Linear.backwardInput(
+        rows: run.count, inputs: width, outputs: width, dY: dU.rows(from: run.row),
+        weight: pass.parameters, dX: dInput.rows(from: run.token))
+      for t in run.count..<max(run.count, tokens) {
+        dInput.row(run.token + t).update(repeating: 0, count: width)
+      }
+    }
+  }
+
+  /// The tokens that count as runs of rows: all at once, or the first `reach` of every image.
+  private func runs(_ pass: LayerPass, reach: Int) -> [(token: Int, row: Int, count: Int)] {
+    if reach == tokens { return [(0, 0, pass.images * tokens)] }
+    return (0..<pass.images).map { ($0 * tokens, $0 * reach, reach) }
+  }
+
+  /// Head `index` (image by image) in merged rows.
+  private func mergedHead(_ base: UnsafeMutablePointer<Float>, index: Int, rows: Int) -> Rows {
+    Rows(base + index / heads * rows * width + index % heads * headWidth, stride: width)
+  }
+
+  private func copy(_ source: Rows, to target: Rows, rows: Int) {
+    for row in 0..<rows { target.row(row).update(from: source.row(row), count: headWidth) }
+  }
+
+  /// The taps of w [c, c', r] that count, as [r, c, c'].
+  private func pack(_ w: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>) {
+    let square = headWidth * headWidth
+    for pair in 0..<square {
+      let source = w + pair * kernelSize + firstTap
+      for r in 0..<taps { packed[r * square + pair] = source[r] }
+    }
+  }
+
+  private func unpack(
+    _ packed: UnsafePointer<Float>, into w: UnsafeMutablePointer<Float>, accumulate: Bool
+  ) {
+    let square = headWidth * headWidth
+    if !accumulate { w.update(repeating: 0, count: square * kernelSize) }
+    for pair in 0..<square {
+      let target = w + pair * kernelSize + firstTap
+      for r in 0..<taps { target[r] += packed[r * square + pair] }
+    }
+  }
+}

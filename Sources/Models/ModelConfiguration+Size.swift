@@ -1,0 +1,87 @@
+// How large a model is, told before it is made.
+
+// T tokens, D width, H heads, M MLP width, K neighbours, S image side, p patch side.
+
+extension ModelConfiguration {
+  /// Numbers in all parameters. Floating point, because nothing has been refused yet.
+  public var parameterCount: Double {
+    let (d, m, p) = (Double(width), Double(mlpWidth), Double(patchSize))
+    let block = attentionParameterCount + 2 * d * m + m + d + 4 * d
+    let embedding = d + 3 * p * p * d + d + 2 * d
+    return Double(numLayers) * block + embedding + Double(numClasses) * (d + 1)
+  }
+
+  private var attentionParameterCount: Double {
+    let d = Double(width)
+    switch layer {
+    case .attention, .kvtAttention, .sparseAttention: return 4 * d * d
+    case .neighborhoodAttention: return 4 * d * d + d
+    case .localAttention: return 4 * d * Double(numHeads * localHeadWidth)
+    case .convNNAttention: return convnnParameterCount(width: d)
+    case .branchConv, .branchAttention:
+      let inner = Double(branchWidth)
+      let other = d - inner
+      let perHead = other / Double(numHeads)
+      let conv1d = 2 * (other * other + other) + perHead * perHead * Double(kernelSize) + perHead
+      return (inner > 0 ? convnnParameterCount(width: inner) : 0)
+        + (other == 0 ? 0 : layer == .branchConv ? conv1d : 4 * other * other)
+        + (inner > 0 && other > 0 ? d * d + d : 0)
+    }
+  }
+
+  private func convnnParameterCount(width: Double) -> Double {
+    let (d, k) = (width / Double(convnnHeads), Double(neighbours))
+    // Channels that the convolution reads: a coordinate may be one more.
+    let extra = coordinateEncoding || aggregationType == .both ? 1.0 : 0
+    let convolution =
+      switch convolutionType {
+      case .depthwise: (d + extra) * k
+      case .standard: d * (d + extra) * k
+      case .depthwiseSeparable: (d + extra) * k + d * (d + extra)
+      }
+    return 4 * width * width + convolution
+  }
+
+  /// At least as many floats as a training pass keeps per image: inputs, activations, probabilities; of
+  /// one block, not of all, where a block is computed again before its backward pass.
+  public func leastActivationsPerImage(recomputes: Bool) -> Double {
+    let (t, d, m, s) = (Double(tokens), Double(width), Double(mlpWidth), Double(imageSize))
+    let inner = layer == .localAttention ? Double(numHeads * localHeadWidth) : d
+    let block = t * (4 * inner + pairsPerToken + 4 * d + 2 * m)
+    let blocks = Double(recomputes ? min(numLayers - 1, 1) : numLayers - 1)
+    return 2 * 3 * s * s + t * (4 * d + m) + Double(numLayers - 1) * t * d + blocks * block
+      + t * (4 * inner + pairsPerToken + 2 * d)
+  }
+
+  /// At least as many floats as one compute thread needs beside that: scores of one head of one image.
+  public var leastScratch: Double {
+    let t = Double(tokens)
+    let samples = samplingType == .random && sampleCount > 0
+    switch layer {
+    case .kvtAttention: return t * t
+    case .convNNAttention:
+      return samples ? t * Double(sampleCount) : samplingType == .all ? t * t : 0
+    default: return 0
+    }
+  }
+
+  /// Probabilities kept per token, all heads.
+  private var pairsPerToken: Double {
+    let (t, h, k) = (Double(tokens), Double(numHeads), Double(neighbours))
+    switch layer {
+    case .attention: return h * t
+    case .kvtAttention, .neighborhoodAttention: return h * k
+    case .localAttention: return h * min(t, Double(localWindow) + 1)
+    case .sparseAttention:
+      let window = Double(sparseContextWindow)
+      switch sparseMode {
+      case .all: return h * t
+      case .local: return h * min(t, window / 2 + 1)
+      case .strided: return h * max(1, t / window)
+      }
+    case .convNNAttention, .branchConv: return Double(convnnHeads) * k
+    case .branchAttention:
+      return (branchWidth > 0 ? Double(convnnHeads) * k : 0) + (branchWidth < width ? h * t : 0)
+    }
+  }
+}

@@ -1,0 +1,304 @@
+// The Vision Transformer of one compute thread: parameters in, loss and gradients out.
+import CKernels
+import Diagnostics
+import Tensors
+
+// B images of a micro-batch, T tokens, D width, C classes.
+
+public enum Criterion: String, Codable, CaseIterable, Sendable {
+  case crossEntropy = "CrossEntropy"
+  /// One-hot targets, mean over all elements.
+  case meanSquaredError = "MSE"
+}
+
+/// Exact sums over some images; they add up in any grouping but for the rounding of `loss`.
+public struct BatchStatistics: Equatable, Sendable {
+  public var images = 0
+  public var loss = 0.0
+  public var top1 = 0
+  public var top5 = 0
+
+  public init() {}
+
+  public static func += (left: inout BatchStatistics, right: BatchStatistics) {
+    left.images += right.images
+    left.loss += right.loss
+    left.top1 += right.top1
+    left.top5 += right.top5
+  }
+}
+
+/// What is asked of the engine for one micro-batch.
+public struct TrainingPass {
+  public var parameters: UnsafePointer<Float>
+  /// A whole gradient slab; overwritten, or added to with `accumulate`.
+  public var gradients: UnsafeMutablePointer<Float>
+  public var accumulate: Bool
+  /// 1 / images of the global batch: gradients are those of the batch's mean loss.
+  public var lossWeight: Double
+  public var criterion: Criterion
+  public var labelSmoothing: Double
+  public var seed: UInt64
+  public var step: Int
+  public var firstPosition: Int
+
+  public init(
+    parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulate: Bool,
+    lossWeight: Double, criterion: Criterion = .crossEntropy, labelSmoothing: Double = 0,
+    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0
+  ) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.accumulate = accumulate
+    self.lossWeight = lossWeight
+    self.criterion = criterion
+    self.labelSmoothing = labelSmoothing
+    self.seed = seed
+    self.step = step
+    self.firstPosition = firstPosition
+  }
+}
+
+/// Explicit forward and backward passes. An object owns the activations of one micro-batch; parameters
+/// and gradients are the caller's, laid out by `layout`.
+public final class VisionTransformer: Engine {
+  public let configuration: ModelConfiguration
+  public let layout: ParameterLayout
+  /// Most images in one pass.
+  public let capacity: Int
+
+  private let embedding: PatchEmbedding
+  /// The object that computes each block; with recomputation all blocks but the last share one.
+  private let blocks: [EncoderBlock]
+  private let recomputes: Bool
+  private let states: [FloatSlab]  // x before block l [B·T, D]
+  private let classRows: FloatSlab  // class tokens after the last block [B, D]
+  private let logitSlab: FloatSlab  // [B, C]
+  private let dState: FloatSlab  // [B·T, D]
+  private let blockScratch: FloatSlab
+  private let scratch = Scratch()
+  private var totals = (products: 0.0, other: 0.0)
+
+  /// - Parameter recomputes: keep only what enters each block, and run its forward pass again before its
+  ///   backward pass: a third more work, a fraction of the memory, the same bits.
+  /// - Throws: `RunError` (configuration) for a model that cannot be made.
+  public init(
+    configuration c: ModelConfiguration, capacity: Int, recomputes: Bool = false
+  ) throws {
+    try c.validate()
+    configuration = c
+    self.capacity = capacity
+    self.recomputes = recomputes
+    let scratch = scratch
+    func makeBlock(isLast: Bool) throws -> EncoderBlock {
+      EncoderBlock(
+        c, isLast: isLast, capacity: capacity,
+        attention: try makeAttentionLayer(
+          c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch))
+    }
+    let last = try makeBlock(isLast: true)
+    var blocks: [EncoderBlock] = []
+    for _ in 0..<c.numLayers - 1 {
+      blocks.append(
+        try recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
+    }
+    self.blocks = blocks + [last]
+    layout = ParameterLayout(configuration: c, attention: last.attention.parameters)
+    embedding = PatchEmbedding(c, capacity: capacity)
+    states = (0..<c.numLayers).map { _ in FloatSlab(count: capacity * c.tokens * c.width) }
+    classRows = FloatSlab(count: capacity * c.width)
+    logitSlab = FloatSlab(count: capacity * c.numClasses)
+    dState = FloatSlab(count: capacity * c.tokens * c.width)
+    blockScratch = FloatSlab(count: EncoderBlock.scratchCount(c, capacity: capacity))
+  }
+
+  public var buffers: [LayerBuffer] {
+    let c = configuration
+    let positions = LayerBuffer(
+      name: "positional_encoding.pe", shape: [1, c.tokens, c.width],
+      values: positionalEncoding(tokens: c.tokens, width: c.width))
+    return [positions]
+      + blocks.enumerated().flatMap { index, block in
+        block.attention.ownedBuffers.map {
+          LayerBuffer(
+            name: "transformer_encoder.\(index).attention.\($0.name)", shape: $0.shape,
+            values: $0.values)
+        }
+      }
+  }
+
+  /// Floating-point operations per image of one forward pass.
+  public var operationsPerImage: Int {
+    embeddingOperations + restOperations + attentionOperations { $0.operations(outputTokens: $1) }
+  }
+
+  /// Operations per image of a forward and a backward pass; images need no gradient.
+  public var trainingOperationsPerImage: Int {
+    2 * embeddingOperations + 3 * restOperations
+      + attentionOperations {
+        $0.operations(outputTokens: $1) + $0.backwardOperations(outputTokens: $1)
+      }
+  }
+
+  private var embeddingOperations: Int {
+    let c = configuration
+    return 2 * (c.tokens - 1) * 3 * c.patchSize * c.patchSize * c.width
+  }
+
+  /// MLPs and classifier.
+  private var restOperations: Int {
+    let c = configuration
+    return blocks.reduce(2 * c.width * c.numClasses) {
+      $0 + 2 * 2 * $1.outputTokens * c.width * c.mlpWidth
+    }
+  }
+
+  private func attentionOperations(_ count: (any AttentionLayer, Int) -> Int) -> Int {
+    blocks.reduce(0) { sum, block in
+      let layer = block.attention
+      return sum + count(layer, layer.needsAllTokens ? configuration.tokens : block.outputTokens)
+    }
+  }
+
+  public var seconds: EngineSeconds {
+    var seconds = EngineSeconds()
+    seconds.total = totals.products + totals.other
+    seconds.products = totals.products
+    let distinct = recomputes && blocks.count > 1 ? [blocks[0], blocks[blocks.count - 1]] : blocks
+    seconds.attention = distinct.reduce(0) { $0 + $1.attentionSeconds }
+    return seconds
+  }
+
+  /// Forward pass in evaluation mode: logits [count, C], valid until the next call.
+  public func logits(
+    images: UnsafePointer<Float>, count: Int, parameters: UnsafePointer<Float>
+  ) -> UnsafePointer<Float> {
+    forward(LayerPass(images: count, outputTokens: 0, parameters: parameters), images: images)
+    return UnsafePointer(logitSlab.base)
+  }
+
+  /// Loss and hits of `count` images, without gradients.
+  public func evaluate(
+    images: UnsafePointer<Float>, labels: UnsafePointer<Int32>, count: Int,
+    parameters: UnsafePointer<Float>, criterion: Criterion = .crossEntropy
+  ) -> BatchStatistics {
+    _ = logits(images: images, count: count, parameters: parameters)
+    return loss(labels: labels, count: count, criterion: criterion, smoothing: 0, weight: nil)
+  }
+
+  /// Forward and backward pass of one micro-batch.
+  ///
+  /// - Parameter ready: called with the length of the finished beginning of the gradient slab each
+  ///   time it has grown, ending with the whole length.
+  public func train(
+    _ pass: TrainingPass, images: UnsafePointer<Float>, labels: UnsafePointer<Int32>, count: Int,
+    ready: ((Int) -> Void)? = nil
+  ) -> BatchStatistics {
+    let layerPass = LayerPass(
+      images: count, outputTokens: 0, parameters: pass.parameters, gradients: pass.gradients,
+      accumulate: pass.accumulate, training: true, seed: pass.seed, step: pass.step,
+      firstPosition: pass.firstPosition)
+    let clock = StretchClock()
+    forward(layerPass, images: images)
+    let statistics = loss(
+      labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
+      weight: pass.lossWeight)
+    backward(layerPass, ready: ready)
+    let elapsed = clock.elapsed()
+    totals.products += elapsed.products
+    totals.other += elapsed.other
+    return statistics
+  }
+
+  private func forward(_ pass: LayerPass, images: UnsafePointer<Float>) {
+    precondition(pass.images <= capacity)
+    let c = configuration
+    embedding.forward(
+      images: images, count: pass.images, parameters: pass.parameters + layout.embedding,
+      x: states[0].base)
+    for index in blocks.indices {
+      forward(
+        pass, block: index,
+        to: index + 1 < blocks.count ? states[index + 1].base : classRows.base)
+    }
+    Linear.forward(
+      rows: pass.images, inputs: c.width, outputs: c.numClasses,
+      x: Rows(classRows.base, stride: c.width), weight: pass.parameters + layout.classifier,
+      y: Rows(logitSlab.base, stride: c.numClasses))
+    ck_add_bias(
+      logitSlab.base, pass.parameters + layout.classifier + c.numClasses * c.width, pass.images,
+      c.numClasses, c.numClasses)
+  }
+
+  private func forward(
+    _ pass: LayerPass, block index: Int, to y: UnsafeMutablePointer<Float>
+  ) {
+    var pass = pass
+    pass.block = index
+    blocks[index].forward(
+      pass, layout.blocks[index], x: states[index].base, y: y, scratch: blockScratch.base)
+  }
+
+  /// With a weight, the logits become their own gradients.
+  private func loss(
+    labels: UnsafePointer<Int32>, count: Int, criterion: Criterion, smoothing: Double,
+    weight: Double?
+  ) -> BatchStatistics {
+    let classes = configuration.numClasses
+    var statistics = BatchStatistics()
+    statistics.images = count
+    for image in 0..<count {
+      let row = logitSlab.base + image * classes
+      let label = Int(labels[image])
+      let rank = ck_label_rank(row, classes, label)
+      statistics.top1 += rank < 1 ? 1 : 0
+      statistics.top5 += rank < 5 ? 1 : 0
+      let gradient = weight == nil ? nil : row
+      switch criterion {
+      case .crossEntropy:
+        statistics.loss += ck_cross_entropy(
+          gradient, row, classes, label, smoothing, weight ?? 0)
+      case .meanSquaredError:
+        statistics.loss += ck_squared_error(gradient, row, classes, label, weight ?? 0)
+      }
+    }
+    return statistics
+  }
+
+  private func backward(_ pass: LayerPass, ready: ((Int) -> Void)?) {
+    let c = configuration
+    let gradients = pass.gradients!
+    let dLogits = Rows(logitSlab.base, stride: c.numClasses)
+    Linear.backwardWeight(
+      rows: pass.images, inputs: c.width, outputs: c.numClasses, dY: dLogits,
+      x: Rows(classRows.base, stride: c.width), dWeight: gradients + layout.classifier,
+      beta: pass.gradientBeta)
+    ck_column_sums(
+      gradients + layout.classifier + c.numClasses * c.width, dLogits.base, pass.images,
+      c.numClasses, c.numClasses, pass.accumulate ? 1 : 0)
+    // The class rows are not read again: their memory takes their gradient.
+    Linear.backwardInput(
+      rows: pass.images, inputs: c.width, outputs: c.numClasses, dY: dLogits,
+      weight: pass.parameters + layout.classifier, dX: Rows(classRows.base, stride: c.width))
+    let last = blocks.count - 1
+    for index in blocks.indices.reversed() {
+      // The block's object still holds the activations of the block after it; that one's input is no
+      // longer needed, and takes the output once more. Of the last two blocks nothing was overwritten.
+      if recomputes && index < last - 1 {
+        forward(pass, block: index, to: states[index + 1].base)
+      }
+      var blockPass = pass
+      blockPass.block = index
+      blocks[index].backward(
+        blockPass, layout.blocks[index], x: states[index].base,
+        dY: index == last ? classRows.base : dState.base, dX: dState.base,
+        scratch: blockScratch.base)
+      ready?(layout.blockEnds[index])
+    }
+    embedding.backward(
+      dX: dState.base, count: pass.images, parameters: pass.parameters + layout.embedding,
+      gradients: gradients + layout.embedding, accumulate: pass.accumulate,
+      scratch: blockScratch.base)
+    ready?(layout.count)
+  }
+}

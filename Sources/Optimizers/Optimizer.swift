@@ -1,0 +1,75 @@
+// Adam, AdamW and SGD on the slice of the parameters that this rank owns.
+import CKernels
+import Foundation
+import Tensors
+
+public enum OptimizerKind: String, CaseIterable, Codable, Sendable { case adam, sgd, adamw }
+
+/// Optimizer state of some slices. Formulas and defaults are PyTorch's: betas 0.9 and 0.999, eps 1e-8;
+/// adam and sgd add decay to the gradient, adamw shrinks the parameters (Loshchilov & Hutter 2019,
+/// arXiv:1711.05101).
+public final class Optimizer {
+  public let kind: OptimizerKind
+  /// State tensors by PyTorch's names, each as long as the slices together.
+  public let moments: [(name: String, slab: FloatSlab)]
+  /// Runs of owned elements that decay alike: where they lie in the parameters and in the state.
+  private let pieces: [(range: Range<Int>, place: Int, decays: Bool)]
+  private let weightDecay: Double
+  private let momentum: Double
+
+  /// - Parameters:
+  ///   - owned: slices of the parameter slab, ascending.
+  ///   - parts: consecutive ranges of the whole slab and whether weight decay applies to them.
+  public init(
+    _ kind: OptimizerKind, owned: [Range<Int>], parts: [(range: Range<Int>, decays: Bool)],
+    weightDecay: Double, momentum: Double
+  ) {
+    self.kind = kind
+    self.weightDecay = weightDecay
+    self.momentum = momentum
+    let names = kind == .sgd ? ["momentum_buffer"] : ["exp_avg", "exp_avg_sq"]
+    moments = names.map { ($0, FloatSlab(count: owned.reduce(0) { $0 + $1.count })) }
+    var place = 0
+    pieces = owned.flatMap { slice in
+      defer { place += slice.count }
+      return parts.compactMap { part in
+        let range = part.range.clamped(to: slice)
+        return range.isEmpty
+          ? nil : (range, place + range.lowerBound - slice.lowerBound, part.decays)
+      }
+    }
+  }
+
+  /// - Parameters:
+  ///   - parameters: the whole slab; `gradients`: the owned slices only, one after the other.
+  ///   - clip: factor on every gradient; `step`: from 1.
+  public func update(
+    parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, learningRate: Double,
+    clip: Float, step: Int
+  ) {
+    for (range, at, decays) in pieces {
+      let p = parameters + range.lowerBound
+      let g = gradients + at
+      let decay = decays ? weightDecay : 0
+      switch kind {
+      case .sgd:
+        ck_sgd(
+          p, g, moments[0].slab.base + at, range.count, clip, Float(decay), Float(momentum),
+          Float(learningRate), step == 1 ? 1 : 0)
+      case .adam, .adamw:
+        let coupled = kind == .adam ? Float(decay) : 0
+        let keep = kind == .adamw ? Float(1 - learningRate * decay) : 1
+        ck_adam(
+          p, g, moments[0].slab.base + at, moments[1].slab.base + at, range.count, clip, coupled,
+          keep, Float(learningRate / (1 - pow(0.9, Double(step)))),
+          Float((1 - pow(0.999, Double(step))).squareRoot()))
+      }
+    }
+  }
+}
+
+/// Factor that brings a gradient of norm `norm` to at most `maximum`: maximum / (norm + 1e-6), at most
+/// 1; a maximum of 0 turns clipping off.
+public func clipFactor(norm: Double, maximum: Double) -> Float {
+  maximum > 0 ? Float(min(1, maximum / (norm + 1e-6))) : 1
+}

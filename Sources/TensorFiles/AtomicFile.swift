@@ -1,0 +1,50 @@
+// Files that are either the old one or the whole new one, whenever the power goes.
+import Diagnostics
+import Foundation
+
+public enum AtomicFile {
+  /// Writes beside `path` under a temporary name, syncs it, renames it over `path` and syncs the folder.
+  ///
+  /// - Parameter durable: false leaves the syncing out: after a power failure the file may be empty.
+  /// - Throws: `RunError` (configuration) naming the file and the system's reason; `path` is then as it
+  ///   was and the temporary file is gone.
+  public static func write(
+    to path: String, durable: Bool = true, _ body: (FileHandle) throws -> Void
+  ) throws {
+    let url = URL(fileURLWithPath: path)
+    let folder = url.deletingLastPathComponent().path
+    let temporary = "\(folder)/.\(url.lastPathComponent).\(getpid()).partial"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw failure(path) }
+    do {
+      let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+      do { try body(handle) } catch let error as RunError { throw error } catch {
+        throw failure(path, reason: "\(error)")
+      }
+      guard !durable || fsync(descriptor) == 0 else { throw failure(path) }
+      try handle.close()
+      guard rename(temporary, path) == 0 else { throw failure(path) }
+      if durable { try syncFolder(folder) }
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+  }
+
+  public static func write(_ data: Data, to path: String, durable: Bool = true) throws {
+    try write(to: path, durable: durable) { try $0.write(contentsOf: data) }
+  }
+
+  /// Makes renames and new names in a folder durable.
+  public static func syncFolder(_ folder: String) throws {
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure(folder) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw failure(folder) }
+  }
+
+  private static func failure(_ path: String, reason: String = systemErrorText()) -> RunError {
+    .configuration(
+      "\(path) could not be written: \(reason). Check the free space and the folder's permissions.")
+  }
+}

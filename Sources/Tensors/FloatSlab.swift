@@ -1,0 +1,36 @@
+// Memory for one role (parameters, gradients, moments, activations): one aligned block of floats.
+import Foundation
+
+/// `count` floats, zeroed, 64-byte aligned; every tensor of a role is a view into its slab.
+///
+/// Memory comes from the system page by page on first touch, and large slabs ask for huge pages.
+public final class FloatSlab: @unchecked Sendable {
+  public let base: UnsafeMutablePointer<Float>
+  public let count: Int
+  private let byteCount: Int
+
+  public init(count: Int) {
+    precondition(count >= 0)
+    self.count = count
+    let hugePage = 2 << 20
+    let wanted = max(count, 16) * MemoryLayout<Float>.stride
+    let alignment = wanted >= hugePage ? hugePage : 4096
+    byteCount = (wanted + alignment - 1) / alignment * alignment
+    var memory: UnsafeMutableRawPointer?
+    let status = posix_memalign(&memory, alignment, byteCount)
+    guard status == 0, let memory else {
+      fatalError("Out of memory: \(byteCount) bytes for a slab were refused.")
+    }
+    if alignment == hugePage { madvise(memory, byteCount, MADV_HUGEPAGE) }
+    memset(memory, 0, byteCount)
+    base = memory.bindMemory(to: Float.self, capacity: byteCount / MemoryLayout<Float>.stride)
+  }
+
+  deinit { free(base) }
+
+  public var buffer: UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: base, count: count)
+  }
+
+  public func fill(_ value: Float) { buffer.update(repeating: value) }
+}

@@ -1,0 +1,54 @@
+// A configuration as the flags that make it: for args.txt, checkpoints and the agreement of ranks.
+import Foundation
+import Models
+
+extension RunConfiguration {
+  /// What decides the bits of a run; a resumed run must agree on all of it.
+  public var numerics: [(flag: String, value: String)] {
+    modelFlags + [
+      ("dataset", dataset.rawValue), ("resize", "\(resize)"), ("augment", word(augment)),
+      ("noise", "\(noise)"), ("shuffle", word(shuffle)),
+      ("imagenet_transform", imagenetTransform.rawValue), ("on_bad_image", badImages.rawValue),
+      ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
+      ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
+      ("lr", "\(learningRate)"), ("weight_decay", "\(weightDecay)"),
+      ("decay_all", word(decayAll)), ("momentum", "\(momentum)"),
+      ("clip_grad_norm", "\(clipNorm)"), ("scheduler", scheduler.rawValue),
+      ("lr_step", "\(stepSize)"), ("lr_gamma", "\(gamma)"),
+      ("warmup_epochs", "\(warmupEpochs)"), ("min_lr", "\(minimumRate)"), ("seed", "\(seed)"),
+      ("shards", "\(resolvedShards)"), ("micro_batch", "\(resolvedMicroBatch)"),
+      ("reduce", reduce.rawValue),
+    ]
+  }
+
+  /// What may change from one attempt to the next.
+  public var conduct: [(flag: String, value: String)] {
+    [
+      ("data_path", dataPath), ("num_epochs", "\(epochs)"), ("max_steps", "\(maxSteps)"),
+      ("output_dir", outputFolder), ("resume", resume), ("init_from", initFrom ?? ""),
+      ("checkpoint_every", "\(checkpointEvery)"),
+      ("checkpoint_every_epoch", "\(checkpointEveryEpoch)"),
+      ("checkpoint_keep", "\(checkpointKeep)"), ("log_every", "\(logEvery)"),
+      ("overlap", word(overlap)),
+      ("recompute", word(recompute)), ("workers", workers.map(String.init) ?? "auto"),
+      ("stall_timeout", "\(stallTimeout)"),
+      ("no_progress", word(!showProgress)), ("trace", word(trace)),
+    ]
+  }
+
+  private func word(_ value: Bool) -> String { value ? "True" : "False" }
+
+  /// The model's configuration, without what follows from the data set.
+  private var modelFlags: [(flag: String, value: String)] {
+    guard let data = try? JSONEncoder().encode(model),
+      let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+    else { preconditionFailure("a model configuration is always encodable") }
+    let derived = ["img_size", "num_classes", "window_size", "dim_head", "dilation"]
+    let switches = ["softmax_topk_val", "coordinate_encoding", "reference_quirks"]
+    return ModelConfiguration.flagNames.filter { !derived.contains($0) }.map { flag in
+      let value = values[flag]!
+      if switches.contains(flag) { return (flag, word((value as? NSNumber)?.boolValue ?? false)) }
+      return (flag, "\(value)")
+    }
+  }
+}

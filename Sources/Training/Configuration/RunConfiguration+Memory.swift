@@ -1,0 +1,49 @@
+// Whether a run can fit into the memory of its hosts.
+import Diagnostics
+import Foundation
+
+extension RunConfiguration {
+  /// Bytes that every rank needs at the least: weights, gradients per thread, moments (of which
+  /// `ranks` share the whole), activations and inputs of one micro-batch per thread.
+  func leastBytes(ranks: Int) -> (model: Double, activations: Double) {
+    let slabs = Double(2 + threads) + 2 / Double(ranks)
+    let images =
+      Double(resolvedMicroBatch)
+      * model.leastActivationsPerImage(recomputes: recompute)
+    return (
+      4 * model.parameterCount * slabs, 4 * Double(threads) * (images + model.leastScratch)
+    )
+  }
+
+  /// - Parameters:
+  ///   - ranks: of the run; `ranksHere`: of them on this host; `memory`: the host's, in bytes.
+  /// - Throws: `RunError` (configuration) for a run that cannot fit.
+  func checkMemory(ranks: Int, ranksHere: Int, memory: UInt64 = hostMemory) throws {
+    let (model, activations) = leastBytes(ranks: ranks)
+    let share = Double(memory) / Double(ranksHere)
+    guard model + activations > share else { return }
+    func gigabytes(_ bytes: Double) -> String { String(format: "%.3g GB", bytes * 1e-9) }
+    throw RunError.configuration(
+      """
+      The run needs \(gigabytes(model + activations)) a rank at the least, but this host has \
+      \(gigabytes(share)) for each of its \(ranksHere) ranks:
+      \(gigabytes(model)) for weights and gradients, \(gigabytes(activations)) for activations of \
+      \(threads) x \(resolvedMicroBatch) images of \(self.model.imageSize) pixels.
+      Choose smaller --d_hidden, --d_mlp, --num_layers, --resize, --micro_batch, larger \
+      --patch_size, or fewer ranks and threads\(recompute ? "" : ", or give --recompute").
+      """)
+  }
+
+  /// Memory of this host, or of the control group that the program runs in.
+  private static var hostMemory: UInt64 {
+    let limit = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
+    let allowed = limit.flatMap { UInt64($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    return min(ProcessInfo.processInfo.physicalMemory, allowed ?? .max)
+  }
+
+  /// Ranks on this host, as mpirun tells.
+  static var ranksHere: Int {
+    let text = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_LOCAL_SIZE"]
+    return max(1, text.flatMap { Int($0) } ?? 1)
+  }
+}

@@ -1,0 +1,85 @@
+// Which configurations can run.
+import Diagnostics
+import Foundation
+import Models
+
+extension RunConfiguration {
+  /// Checks everything that is known before the data set is open.
+  ///
+  /// - Parameter ranks: of the run.
+  /// - Throws: `RunError` (configuration) naming the first flag that cannot work, and what would.
+  public func validate(ranks: Int = 1) throws {
+    try validateCounts()
+    try validateRates()
+    // The side of the images follows from the flags; the classes are the data set's.
+    guard resize > 0 || dataset != .imagenet else { return }
+    var c = self
+    c.fitWithoutData()
+    try c.validateModel(ranks: ranks)
+  }
+
+  /// Checks that the model can be made and can fit, when its images and classes are known.
+  ///
+  /// - Throws: `RunError` (configuration).
+  func validateModel(ranks: Int) throws {
+    try model.validate()
+    try checkMemory(ranks: ranks, ranksHere: Self.ranksHere)
+  }
+
+  private func validateCounts() throws {
+    // Far beyond any use, but small enough to be added and multiplied.
+    let most = 1 << 40
+    let counts = [
+      ("--batch_size", batchSize, 1...1 << 24), ("--num_epochs", epochs, 1...most),
+      ("--lr_step", stepSize, 1...most), ("--log_every", logEvery, 1...most),
+      ("--threads", threads, 1...1024), ("--checkpoint_keep", checkpointKeep, 1...most),
+      ("--resize", resize, 0...16_384), ("--max_steps", maxSteps, 0...most),
+      ("--warmup_epochs", warmupEpochs, 0...most), ("--shards", shards, 0...4096),
+      ("--micro_batch", microBatch, 0...1 << 24), ("--checkpoint_every", checkpointEvery, 0...most),
+      ("--checkpoint_every_epoch", checkpointEveryEpoch, 0...most),
+      ("--workers", workers ?? 0, 0...1024),
+    ]
+    for (flag, value, allowed) in counts {
+      try require(
+        allowed.contains(value),
+        "\(flag) is \(value): expected a whole number from \(allowed.lowerBound) to "
+          + "\(allowed.upperBound).")
+    }
+    try require(
+      shards & max(shards - 1, 0) == 0,
+      "--shards is \(shards): expected a power of two, or 0 for one that suits the batch.")
+    try require(
+      microBatch <= batchSize,
+      "--micro_batch \(microBatch) is more than --batch_size \(batchSize): choose at most that.")
+  }
+
+  private func validateRates() throws {
+    // Single precision computes with them.
+    let most = Double(Float.greatestFiniteMagnitude)
+    let rates = [
+      ("--noise", noise), ("--weight_decay", weightDecay), ("--momentum", momentum),
+      ("--lr_gamma", gamma), ("--min_lr", minimumRate), ("--clip_grad_norm", clipNorm),
+    ]
+    for (flag, value) in rates {
+      try require(
+        value >= 0 && value <= most, "\(flag) is \(value): expected a finite number from 0 on.")
+    }
+    for (flag, value) in [("--lr", learningRate), ("--stall_timeout", stallTimeout)] {
+      try require(
+        value > 0 && value <= most, "\(flag) is \(value): expected a finite number above 0.")
+    }
+    try require(
+      labelSmoothing >= 0 && labelSmoothing < 1,
+      "--label_smoothing is \(labelSmoothing): expected a number from 0 to below 1.")
+    try require(
+      minimumRate <= learningRate,
+      "--min_lr \(minimumRate) is above --lr \(learningRate): choose a smaller one.")
+    // Whole seconds are printed, and waited for, as integers.
+    try require(
+      stallTimeout <= 1e9, "--stall_timeout is \(stallTimeout): expected at most 1e9 seconds.")
+  }
+
+  private func require(_ holds: Bool, _ message: @autoclosure () -> String) throws {
+    guard holds else { throw RunError.configuration(message()) }
+  }
+}

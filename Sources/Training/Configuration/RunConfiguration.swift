@@ -1,0 +1,82 @@
+// Everything that a run depends on.
+import Collectives
+import Datasets
+import Diagnostics
+import Foundation
+import Models
+import Optimizers
+
+public struct RunConfiguration: Sendable {
+  public var model = ModelConfiguration()
+
+  public var dataset = DatasetKind.cifar10
+  public var dataPath = "./Data"
+  /// Side of the network's input; 0: the images' own.
+  public var resize = 224
+  public var augment = false
+  public var noise = 0.0
+  public var shuffle = true
+  public var imagenetTransform = ImageFraming.standard
+  public var badImages = BadImagePolicy.stop
+
+  public var batchSize = 256
+  public var epochs = 150
+  public var maxSteps = 0
+  public var criterion = Criterion.crossEntropy
+  public var labelSmoothing = 0.0
+  public var optimizer = OptimizerKind.adamw
+  public var learningRate = 1e-3
+  public var weightDecay = 1e-6
+  public var decayAll = true
+  public var momentum = 0.9
+  public var clipNorm = 1.0
+  public var scheduler = SchedulerKind.none
+  public var stepSize = 20
+  public var gamma = 0.1
+  public var warmupEpochs = 0
+  public var minimumRate = 0.0
+  public var seed: UInt64 = 0
+
+  /// 0: a function of the batch size.
+  public var shards = 0
+  /// 0: a function of the model.
+  public var microBatch = 0
+  public var reduce = ReductionMode.invariant
+  /// Compute activations again in the backward pass instead of keeping them.
+  public var recompute = false
+  /// Exchange gradients while the backward pass goes on.
+  public var overlap = true
+  public var threads = 1
+  /// Data-loading threads per rank; nil: chosen by the data set.
+  public var workers: Int?
+  public var stallTimeout = 300.0
+  public var fault: FaultInjection?
+
+  public var outputFolder = ""
+  /// auto, never, or a checkpoint's folder.
+  public var resume = "auto"
+  public var initFrom: String?
+  public var checkpointEvery = 0
+  public var checkpointEveryEpoch = 1
+  public var checkpointKeep = 2
+  public var logEvery = 10
+  public var showProgress = true
+  /// Write `trace.json`.
+  public var trace = false
+
+  public init() {}
+
+  /// The largest power of two <= batch / 8, at most 16, at least 2.
+  public var resolvedShards: Int {
+    if shards > 0 { return shards }
+    var value = 2
+    while value < 16 && value * 2 <= batchSize / 8 { value *= 2 }
+    return value
+  }
+
+  /// About 400 tokens a pass: enough rows for the matrix products to run at full speed, and a small
+  /// memory for activations.
+  public var resolvedMicroBatch: Int {
+    microBatch > 0 ? microBatch : max(1, min(32, 400 / model.tokens))
+  }
+}

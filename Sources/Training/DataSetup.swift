@@ -1,0 +1,62 @@
+// From the flags to data sets and loaders.
+import Datasets
+import Diagnostics
+import Models
+
+enum DataSetup {
+  /// - Throws: `RunError` for data that is missing or damaged, or flags that do not suit it.
+  static func open(
+    _ split: DatasetSplit, _ c: RunConfiguration
+  ) throws -> any Dataset {
+    try openDataset(c.dataset, split: split, path: c.dataPath, resize: c.resize)
+  }
+
+  /// The configuration with what follows from the data set.
+  ///
+  /// - Throws: `RunError` (configuration) for a model that cannot be made or cannot fit.
+  static func fit(
+    _ c: RunConfiguration, to dataset: any Dataset, ranks: Int
+  ) throws -> RunConfiguration {
+    var c = c
+    c.model.imageSize = inputSize(of: dataset, resize: c.resize)
+    c.model.numClasses = dataset.classNames.count
+    try c.validateModel(ranks: ranks)
+    return c
+  }
+
+  static func transform(
+    _ dataset: any Dataset, _ c: RunConfiguration, training: Bool
+  ) -> ImageTransform {
+    ImageTransform(
+      size: c.model.imageSize, framing: c.dataset == .imagenet ? c.imagenetTransform : .squash,
+      isTraining: training, augment: c.augment, noise: Float(c.noise), seed: c.seed,
+      statistics: dataset.statistics)
+  }
+
+  static func loader(
+    _ dataset: any Dataset, _ c: RunConfiguration, training: Bool
+  ) -> BatchLoader {
+    BatchLoader(
+      dataset: dataset, transform: transform(dataset, c, training: training),
+      shuffle: training && c.shuffle, maximumBatch: c.resolvedMicroBatch, workers: c.workers,
+      badImagePolicy: c.badImages)
+  }
+}
+
+extension RunConfiguration {
+  /// Fits the model to images and classes of the usual kind when no data set is opened.
+  public mutating func fitWithoutData() {
+    model.imageSize = resize > 0 ? resize : 32
+    model.numClasses = dataset.usualClassCount
+  }
+}
+
+extension DatasetKind {
+  fileprivate var usualClassCount: Int {
+    switch self {
+    case .cifar10, .shapes: return 10
+    case .cifar100: return 100
+    case .imagenet: return 1000
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// Evaluation of a weights file, without training.
+import Collectives
+import Datasets
+import Diagnostics
+import Models
+import Reports
+import Tensors
+
+/// Loads weights and evaluates them on the test set, on all ranks.
+public final class EvaluationRun {
+  private let group: ProcessGroup
+  private let loader: BatchLoader
+  private let evaluator: Evaluator
+  private let parameters: FloatSlab
+
+  /// - Parameter weights: a safetensors file, read by rank 0.
+  /// - Throws: `SharedError`.
+  public init(_ given: RunConfiguration, group: ProcessGroup, weights path: String) throws {
+    self.group = group
+    let (c, dataset, engines) = try group.together {
+      try given.validate(ranks: group.size)
+      // Not before it is known to be a time.
+      group.stallTimeout = given.stallTimeout
+      let dataset = try DataSetup.open(.test, given)
+      let c = try DataSetup.fit(given, to: dataset, ranks: group.size)
+      let engines = try (0..<c.threads).map { _ in
+        try VisionTransformer(configuration: c.model, capacity: c.resolvedMicroBatch)
+      }
+      return (c, dataset, engines)
+    }
+    parameters = FloatSlab(count: engines[0].layout.count)
+    let parameters = self.parameters
+    try group.together {
+      guard group.rank == 0 else { return }
+      try WeightFile(c.model, engines[0]).read(into: parameters.base, from: path)
+    }
+    try group.broadcast(parameters.base, count: parameters.count)
+    loader = DataSetup.loader(dataset, c, training: false)
+    evaluator = Evaluator(
+      group: group, engines: engines, loader: loader, criterion: c.criterion,
+      meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
+    try Agreement.checkRun(
+      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
+      data: [dataset.fingerprint])
+  }
+
+  deinit { loader.stop() }
+
+  public func run() throws -> (images: Int, result: SplitResult) {
+    let means = try evaluator.evaluate(parameters: parameters.base)
+    if group.rank == 0, let first = evaluator.badImages.first {
+      say(
+        "Note: \(evaluator.replacedImages) damaged images were replaced by others, the first:"
+          + " \(first.source): \(first.reason).")
+    }
+    return (means.images, means.result)
+  }
+}
+
+/// `--test_only` without a checkpoint: a batch of three random images through a new model.
+public func outputShape(_ given: RunConfiguration) throws -> String {
+  try given.validate()
+  var c = given
+  c.fitWithoutData()
+  try c.validateModel(ranks: 1)
+  let engine = try VisionTransformer(configuration: c.model, capacity: 3)
+  let parameters = FloatSlab(count: engine.layout.count)
+  engine.layout.initialize(parameters.base, seed: c.seed)
+  let images = FloatSlab(count: 3 * 3 * c.model.imageSize * c.model.imageSize)
+  RandomSequence(seed: c.seed, purpose: .testInput).fillNormal(images.base, count: images.count)
+  let logits = engine.logits(images: images.base, count: 3, parameters: parameters.base)
+  let count = 3 * c.model.numClasses
+  guard UnsafeBufferPointer(start: logits, count: count).allSatisfy(\.isFinite) else {
+    throw RunError(.notFinite, "The output of a new model holds numbers that are not finite.")
+  }
+  return "Output shape: (3, \(c.model.numClasses))"
+}

@@ -1,0 +1,219 @@
+// One optimizer step: batch -> forward -> backward -> exchange -> update.
+import Collectives
+import Datasets
+import Diagnostics
+import Models
+import Optimizers
+import TensorFiles
+import Tensors
+
+/// What a step tells the run.
+struct StepResult {
+  var statistics = BatchStatistics()
+  /// Norm of the gradient of the batch's mean loss, before clipping.
+  var gradientNorm = 0.0
+  /// Some rank was asked to stop.
+  var stopRequested = false
+  /// Seconds that a compute thread waited for images, on the rank that waited longest.
+  var secondsWaiting = 0.0
+  /// Images of the batch that others stood in for, and the damaged ones.
+  var replacedImages = 0
+  var badImages: [BadImage] = []
+  var seconds = StepSeconds()
+}
+
+/// Where this rank's time went.
+struct StepSeconds {
+  var total = 0.0
+  /// Mean over the compute threads of their waiting for images.
+  var data = 0.0
+  /// From the end of this rank's passes to that of the slowest rank's.
+  var waiting = 0.0
+  /// Sums of gradients, their norm, and the exchange of parameters, as far as it held this rank up.
+  var exchange = 0.0
+}
+
+/// Carries out steps with the parameters of this rank; all ranks call `run` together.
+final class GradientStep {
+  private let group: ProcessGroup
+  private let replica: Replica
+  private let threads: ComputeThreads
+  private let loader: BatchLoader
+  private let configuration: RunConfiguration
+  private let fault: FaultInjection?
+  /// Images of an epoch; the last batch may be smaller.
+  private let imageCount: Int
+
+  init(
+    group: ProcessGroup, replica: Replica, loader: BatchLoader, configuration: RunConfiguration
+  ) {
+    self.group = group
+    self.replica = replica
+    threads = ComputeThreads(count: replica.engines.count)
+    self.loader = loader
+    self.configuration = configuration
+    fault = FaultInjection.isArmed ? configuration.fault : nil
+    imageCount = loader.dataset.count
+  }
+
+  private var plan: ShardPlan { replica.plan }
+  private var timeline: Timeline? { replica.timeline }
+  private var parameters: FloatSlab { replica.parameters }
+
+  /// Steps of an epoch; the last, smaller batch counts.
+  var perEpoch: Int { (imageCount + configuration.batchSize - 1) / configuration.batchSize }
+
+  private func batch(_ index: Int) -> Range<Int> {
+    let start = index * configuration.batchSize
+    return start..<min(start + configuration.batchSize, imageCount)
+  }
+
+  /// Tells the loader what this rank's threads will ask for in the rest of the epoch.
+  func startLoading(epoch: Int, fromStep first: Int) {
+    let requests = (0..<plan.threads).map { thread in
+      (first..<perEpoch).flatMap { index in
+        let batch = batch(index)
+        return plan.shards(rank: group.rank, thread: thread).flatMap { shard in
+          microBatches(shard: shard, images: batch.count).map {
+            LoadRequest(
+              epoch: epoch,
+              positions: batch.lowerBound + $0.lowerBound..<batch.lowerBound + $0.upperBound)
+          }
+        }
+      }
+    }
+    loader.start(consumers: requests)
+  }
+
+  private func microBatches(shard: Int, images: Int) -> [Range<Int>] {
+    pieces(plan.positions(shard: shard, batch: images), size: loader.maximumBatch)
+  }
+
+  /// Step `step` (from 1) of the run, which is batch `index` (from 0) of the epoch being loaded.
+  ///
+  /// - Throws: `SharedError` for a damaged image (data), when the loss or gradient is not finite, or
+  ///   when the ranks' parameters differ.
+  func run(step: Int, batch index: Int, learningRate: Double) throws -> StepResult {
+    fault?.strikeBefore(step: step, rank: group.rank)
+    let start = ContinuousClock.now
+    let exchange = replica.exchange
+    let exchanged = exchange.secondsInExchange
+    let images = batch(index).count
+    let waited = loader.waitedSeconds
+    // What all ranks start from must be the same; a flipped bit shows here.
+    let fingerprint = Checksum.value(
+      of: UnsafeRawBufferPointer(start: parameters.base, count: parameters.count * 4))
+    let own = Result { try computeShards(step: step, images: images) }
+    let computing = start.secondsUntilNow
+    let waiting = (loader.waitedSeconds - waited) / Double(threads.count)
+    let bad = loader.takeBadImages()
+    try timeline.span("wait for the exchange", step) { try exchange.reduce() }
+    let stop = StopRequest.isPending ? 1.0 : 0
+    let gathered = try group.gatherStatistics(
+      own,
+      extra: [
+        stop, computing, waiting, Double(bad.replaced),
+        Double(UInt32(truncatingIfNeeded: fingerprint)), Double(fingerprint >> 32),
+      ]
+    ) { plan.shards(rank: $0) }
+    try checkFingerprints(gathered.extra.map { Array($0.dropFirst(4)) }, step: step)
+
+    var result = StepResult()
+    for statistics in gathered.statistics { result.statistics += statistics }
+    result.stopRequested = gathered.extra.contains { $0[0] > 0 }
+    result.seconds.data = waiting
+    result.secondsWaiting = gathered.extra.map { $0[2] }.max()!
+    result.replacedImages = Int(gathered.extra.reduce(0) { $0 + $1[3] })
+    if result.replacedImages > 0 { result.badImages = try group.gatherBadImages(bad) }
+    result.gradientNorm = try exchange.globalSumOfSquares().squareRoot()
+    guard result.gradientNorm.isFinite, result.statistics.loss.isFinite else {
+      throw SharedError(
+        error: RunError(
+          .notFinite,
+          """
+          Step \(step): loss \(result.statistics.loss / Double(images)), gradient norm \
+          \(result.gradientNorm); finite numbers were expected.
+          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data; \
+          weights and checkpoints of earlier steps are kept.
+          """))
+    }
+    timeline.span("update", step) {
+      replica.optimizer.update(
+        parameters: parameters.base, gradients: exchange.owned, learningRate: learningRate,
+        clip: clipFactor(norm: result.gradientNorm, maximum: configuration.clipNorm), step: step)
+    }
+    try timeline.span("gather parameters", step) {
+      try exchange.allGatherParameters(parameters.base)
+    }
+    fault?.flip(step: step, rank: group.rank, parameters: parameters.base)
+    result.seconds.waiting = (gathered.extra.map { $0[1] }.max() ?? computing) - computing
+    result.seconds.exchange =
+      max(exchange.secondsInExchange - exchanged - result.seconds.waiting, 0)
+    result.seconds.total = start.secondsUntilNow
+    return result
+  }
+
+  /// Forward and backward passes of this rank's shards; their statistics in the order of shards.
+  private func computeShards(step: Int, images: Int) throws -> [BatchStatistics] {
+    let exchange = replica.exchange
+    let own = plan.shards(rank: group.rank)
+    let isPoisoned = fault?.poisons(step: step, rank: group.rank) ?? false
+    let results = UnsafeMutableBufferPointer<BatchStatistics>.allocate(capacity: own.count)
+    results.initialize(repeating: BatchStatistics())
+    defer { results.deallocate() }
+    try threads.run { thread in
+      var failure: (any Error)?
+      for shard in plan.shards(rank: group.rank, thread: thread) {
+        let gradients = exchange.gradientTarget(thread: thread, shard: shard)
+        let positions = microBatches(shard: shard, images: images)
+        if positions.isEmpty { gradients.update(repeating: 0, count: parameters.count) }
+        do {
+          for (number, position) in positions.enumerated() where failure == nil {
+            let next = try timeline.span("load", shard, thread: thread) {
+              try loader.next(consumer: thread)
+            }
+            guard let batch = next else { preconditionFailure("the loader ran dry") }
+            let pass = TrainingPass(
+              parameters: parameters.base, gradients: gradients, accumulate: number > 0,
+              lossWeight: isPoisoned ? .nan : 1 / Double(images),
+              criterion: configuration.criterion,
+              labelSmoothing: configuration.labelSmoothing, seed: configuration.seed, step: step,
+              firstPosition: position.lowerBound)
+            results[shard - own.lowerBound] += timeline.span(
+              "forward and backward", shard, thread: thread
+            ) {
+              replica.engines[thread].train(
+                pass, images: batch.images.base, labels: batch.labels.baseAddress!,
+                count: batch.count,
+                ready: number < positions.count - 1
+                  ? nil : { exchange.advance(thread: thread, shard: shard, to: $0) })
+            }
+          }
+        } catch {
+          // The other ranks are in the exchange already: this one takes its part in it, with
+          // whatever the buffers hold, and all throw the error afterwards.
+          failure = error
+        }
+        exchange.commit(thread: thread, shard: shard)
+      }
+      if let failure { throw failure }
+    }
+    return Array(results)
+  }
+
+  private func checkFingerprints(_ fingerprints: [[Double]], step: Int) throws {
+    let usual = fingerprints.max { a, b in
+      fingerprints.count { $0 == a } < fingerprints.count { $0 == b }
+    }
+    let odd = fingerprints.indices.filter { fingerprints[$0] != usual }
+    guard !odd.isEmpty else { return }
+    throw SharedError(
+      error: RunError(
+        .ranksDisagree,
+        """
+        Before step \(step) the weights of rank \(odd.map(String.init).joined(separator: ", ")) \
+        differ from those of the other ranks: memory or network of its host is not reliable.
+        Take that host out and resume from the last checkpoint.
+        """))
+  }
+}

@@ -1,0 +1,90 @@
+// Classes of single images, and logits of tensor files.
+import Datasets
+import Diagnostics
+import Foundation
+import Models
+import TensorFiles
+import Tensors
+
+/// A model with its weights, in evaluation mode.
+public final class Predictor {
+  private let engine: VisionTransformer
+  private let parameters: FloatSlab
+  private let configuration: RunConfiguration
+  private let classNames: [String]
+  private let statistics: ChannelStatistics
+
+  /// - Parameter given: its model as the weights were trained with; its data set gives the normalisation,
+  ///   and the class names when it can be opened.
+  public init(_ given: RunConfiguration, weights path: String) throws {
+    var c = given
+    c.resize = c.model.imageSize
+    try c.validate()
+    try c.validateModel(ranks: 1)
+    configuration = c
+    engine = try VisionTransformer(
+      configuration: c.model, capacity: c.resolvedMicroBatch)
+    parameters = FloatSlab(count: engine.layout.count)
+    try WeightFile(c.model, engine).read(into: parameters.base, from: path)
+    let side = c.model.imageSize
+    let dataset = try? openDataset(c.dataset, split: .test, path: c.dataPath, resize: side)
+    let names = dataset?.classNames ?? []
+    classNames =
+      names.count == c.model.numClasses
+      ? names : (0..<c.model.numClasses).map { "class \($0)" }
+    statistics = c.dataset.statistics
+  }
+
+  /// Class names and probabilities, most likely first; ties in the order of classes.
+  ///
+  /// - Throws: `RunError` (data) for a file that is no whole JPEG or PNG image.
+  public func predict(image path: String) throws -> [(name: String, probability: Double)] {
+    let buffer = ImageBuffer()
+    do { try ImageDecoder().decode(path: path, into: buffer) } catch let error as ImageError {
+      throw RunError.data("\(path) cannot be used: \(error.reason).")
+    }
+    let side = configuration.model.imageSize
+    let framing = configuration.dataset == .imagenet ? configuration.imagenetTransform : .squash
+    let transform = ImageTransform(
+      size: side, framing: framing, isTraining: false, augment: false, noise: 0, seed: 0,
+      statistics: statistics)
+    let input = FloatSlab(count: 3 * side * side)
+    transform.apply(
+      buffer, epoch: 0, index: 0, workspace: transform.makeWorkspace(), out: input.base)
+    let logits = engine.logits(images: input.base, count: 1, parameters: parameters.base)
+    let values = (0..<configuration.model.numClasses).map { Double(logits[$0]) }
+    let largest = values.max() ?? 0
+    let sum = values.reduce(0) { $0 + exp($1 - largest) }
+    return values.indices.sorted { (values[$1], $0) < (values[$0], $1) }.map {
+      (classNames[$0], exp(values[$0] - largest) / sum)
+    }
+  }
+
+  /// Maps `input` (B, 3, S, S) of a safetensors file to `logits` (B, C) of another.
+  public func predict(tensors path: String, to output: String) throws {
+    let file = try SafetensorsFile(path: path)
+    let side = configuration.model.imageSize
+    guard let entry = file["input"], entry.shape.count == 4, entry.shape[1...] == [3, side, side]
+    else {
+      let found = file["input"].map { "\($0.shape)" } ?? "no such tensor"
+      throw RunError.data(
+        "\(path): tensor input is \(found), expected (B, 3, \(side), \(side)), normalised.")
+    }
+    let images = try file.floats("input")
+    let classes = configuration.model.numClasses
+    let logits = FloatSlab(count: entry.shape[0] * classes)
+    images.withUnsafeBufferPointer { images in
+      for part in pieces(0..<entry.shape[0], size: engine.capacity) {
+        let result = engine.logits(
+          images: images.baseAddress! + part.lowerBound * 3 * side * side, count: part.count,
+          parameters: parameters.base)
+        (logits.base + part.lowerBound * classes).update(from: result, count: part.count * classes)
+      }
+    }
+    try writeSafetensors(
+      to: output, metadata: [:],
+      tensors: [
+        TensorToWrite(name: "logits", shape: [entry.shape[0], classes], values: logits.base)
+      ])
+  }
+}

@@ -1,0 +1,40 @@
+// One rank's copy of the model, and all that takes part in a step.
+import Collectives
+import Diagnostics
+import Models
+import Optimizers
+import Tensors
+
+/// Parameters, an engine per compute thread, the exchange and the optimizer of a data-parallel replica.
+final class Replica {
+  let plan: ShardPlan
+  let engines: [any Engine]
+  let parameters: FloatSlab
+  let exchange: GradientExchange
+  let optimizer: Optimizer
+  /// With `--trace`.
+  let timeline: Timeline?
+
+  /// - Parameter c: validated, and fitted to its data set.
+  /// - Throws: `RunError` (configuration) for more workers than shards or a layer that cannot be made.
+  init(_ c: RunConfiguration, group: ProcessGroup) throws {
+    plan = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
+    engines = try (0..<c.threads).map { _ in
+      try VisionTransformer(
+        configuration: c.model, capacity: c.resolvedMicroBatch, recomputes: c.recompute)
+    }
+    let layout = engines[0].layout
+    parameters = FloatSlab(count: layout.count)
+    layout.initialize(parameters.base, seed: c.seed)
+    timeline = c.trace ? Timeline(rank: group.rank) : nil
+    exchange = GradientExchange(
+      group: group, plan: plan, count: layout.count, mode: c.reduce, overlaps: c.overlap,
+      timeline: timeline)
+    optimizer = Optimizer(
+      c.optimizer, owned: exchange.ownedRanges,
+      parts: layout.places.map { ($0.range, c.decayAll || $0.spec.decays) },
+      weightDecay: c.weightDecay, momentum: c.momentum)
+  }
+
+  var layout: ParameterLayout { engines[0].layout }
+}

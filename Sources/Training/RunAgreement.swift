@@ -1,0 +1,41 @@
+// All ranks must run the same program on the same data with the same arithmetic.
+import Collectives
+import Diagnostics
+import Foundation
+import TensorFiles
+import Tensors
+
+extension Agreement {
+  /// - Throws: `SharedError` (ranksDisagree) naming the odd ranks.
+  static func checkRun(
+    _ group: ProcessGroup, configuration: [String], data: [String]
+  ) throws {
+    let program = try group.together {
+      try Checksum.hex(ofFile: Bundle.main.executablePath ?? "/proc/self/exe")
+    }
+    do {
+      try check(
+        group,
+        [
+          ("program", program), ("kernels", Matmul.coreName), ("arithmetic", arithmetic()),
+        ]
+          + configuration.map { item in
+            let words = item.split(separator: " ", maxSplits: 1).map(String.init)
+            return ("--\(words[0])", words.count > 1 ? words[1] : "")
+          } + zip(["training data", "test data"], data).map { ($0, $1) })
+    } catch let error as RunError { throw SharedError(error: error) }
+  }
+
+  /// Fingerprint of matrix products whose last bits depend on the kernels that make them.
+  private static func arithmetic() -> String {
+    let side = 67
+    var a = [Float](repeating: 0, count: side * side)
+    RandomSequence(seed: 1, purpose: .testInput)
+      .fillUniform(&a, count: a.count, low: -1, high: 1)
+    var product = a
+    Matmul.multiply(
+      rows: side, columns: side, inner: side, a: a, aStride: side, b: a, bStride: side,
+      transposeB: true, c: &product, cStride: side)
+    return product.withUnsafeBytes { Checksum.hex(of: Data($0)) }
+  }
+}

@@ -1,0 +1,63 @@
+// A run in words: args.txt, model.txt and the first lines.
+import Foundation
+import Models
+import Tensors
+
+struct RunDescription {
+  let arguments: String
+  let architecture: String
+  let summary: String
+  /// First line of train_eval_results.txt.
+  let resultsHeader: String
+  let stepsPerEpoch: Int
+
+  init(_ trainer: Trainer) {
+    let c = trainer.configuration
+    let layout = trainer.replica.engines[0].layout
+    stepsPerEpoch = trainer.step.perEpoch
+    let gigaOperations = Double(trainer.replica.engines[0].operationsPerImage) * 1e-9
+    resultsHeader = String(format: "GFLOPs: %.4f Parameters: %d", gigaOperations, layout.count)
+    let facts = [
+      ("num_classes", "\(c.model.numClasses)"), ("img_size", "\(c.model.imageSize)"),
+      ("total_params", "\(layout.count)"), ("trainable_params", "\(layout.count)"),
+      ("ranks", "\(trainer.group.size)"), ("threads", "\(c.threads)"),
+      ("blas_core", Matmul.coreName),
+    ]
+    arguments =
+      (c.numerics.map { ($0.flag, $0.value) } + c.conduct.map { ($0.flag, $0.value) } + facts)
+      .map { "\($0.0): \($0.1)\n" }.joined()
+    architecture = Self.architecture(c, layout, gigaOperations: gigaOperations)
+    summary = """
+      \(c.model.layer.rawValue), \(layout.count) parameters; \(c.dataset.rawValue), \
+      \(trainer.train.count) + \(trainer.test.count) images of \(c.model.imageSize) px; \
+      \(trainer.group.size) ranks x \(c.threads) threads, \(c.resolvedShards) shards, micro-batch \
+      \(c.resolvedMicroBatch), BLAS \(Matmul.coreName)
+      """
+  }
+
+  private static func architecture(
+    _ c: RunConfiguration, _ layout: ParameterLayout, gigaOperations: Double
+  ) -> String {
+    let m = c.model
+    var lines = [
+      "Vision Transformer with \(m.layer.rawValue)",
+      "  patch embedding: \(m.imageSize) x \(m.imageSize) px in patches of \(m.patchSize) x "
+        + "\(m.patchSize), \(m.tokens - 1) patches + class token = \(m.tokens) tokens",
+      "  \(m.numLayers) blocks: width \(m.width), MLP \(m.mlpWidth)",
+      "  classifier: \(m.numClasses) classes", "",
+    ]
+    let places = layout.places.sorted { $0.offset > $1.offset }
+    let width = places.map(\.spec.name.count).max() ?? 0
+    for place in places {
+      let name = place.spec.name.padding(toLength: width, withPad: " ", startingAt: 0)
+      let shape = place.spec.shape.map(String.init).joined(separator: " x ")
+        .padding(toLength: 20, withPad: " ", startingAt: 0)
+      lines.append("\(name)  \(shape) \(place.spec.count)")
+    }
+    lines += [
+      "", "Total parameters: \(layout.count)", "Trainable parameters: \(layout.count)",
+      String(format: "Operations per image, forward: %.6f GFLOP", gigaOperations),
+    ]
+    return lines.joined(separator: "\n") + "\n"
+  }
+}

@@ -1,0 +1,75 @@
+// Where a run stands between two steps.
+import Diagnostics
+import Foundation
+import Optimizers
+
+/// With the weights and the optimizer's moments, everything needed to go on; it names no rank, so any
+/// number of ranks can.
+public struct RunState: Codable, Sendable {
+  /// Optimizer steps done.
+  public var step = 0
+  /// Epoch under way (from 1) and steps done in it.
+  public var epoch = 1
+  public var stepInEpoch = 0
+  /// Sums over the steps done in this epoch.
+  public var training: EpochMeans
+  /// Images in those steps that others stood in for.
+  public var replacedImages = 0
+  public var bestTop1 = -1.0
+  public var bestEpoch = 0
+  public var epochSeconds: [Double] = []
+  /// Seconds that earlier attempts spent on this epoch.
+  public var secondsInEpoch = 0.0
+  /// The run had reached its end.
+  public var finished = false
+  public var schedule: LearningRateSchedule
+  /// `RunConfiguration.numerics`.
+  public var configuration: [ConfigurationItem]
+
+  public struct ConfigurationItem: Codable, Equatable, Sendable {
+    public let flag: String
+    public let value: String
+  }
+
+  init(_ c: RunConfiguration) {
+    training = EpochMeans(meanOverBatches: c.model.referenceQuirks)
+    schedule = LearningRateSchedule(
+      kind: c.scheduler, base: c.learningRate, epochs: c.epochs, stepSize: c.stepSize,
+      gamma: c.gamma, minimum: c.minimumRate, warmupEpochs: c.warmupEpochs)
+    configuration = c.numerics.map { ConfigurationItem(flag: $0.flag, value: $0.value) }
+  }
+
+  /// - Throws: `RunError` (checkpointDamaged) when `state.json` is none, or one that no run can have.
+  init(checkpoint path: String) throws {
+    let data = FileManager.default.contents(atPath: "\(path)/state.json") ?? Data()
+    guard let state = try? JSONDecoder().decode(RunState.self, from: data), state.isPossible else {
+      throw RunError(
+        .checkpointDamaged,
+        "\(path)/state.json does not describe a run (of this program's version).\n"
+          + "Start over with --resume never, or give another checkpoint.")
+    }
+    self = state
+  }
+
+  private var isPossible: Bool {
+    let counts = [step, stepInEpoch, replacedImages, bestEpoch, schedule.warmupEpochs]
+    let most = 1 << 48
+    return counts.allSatisfy { (0..<most).contains($0) } && (1..<most).contains(epoch)
+      && (1..<most).contains(schedule.epochs) && (1..<most).contains(schedule.stepSize)
+      && stepInEpoch <= step
+  }
+
+  /// What differs from another run's configuration, one line per flag.
+  func differences(from stored: RunState) -> [String] {
+    func value(_ flag: String, _ items: [ConfigurationItem]) -> String {
+      items.first { $0.flag == flag }?.value ?? "(not known)"
+    }
+    var flags = configuration.map(\.flag)
+    flags += stored.configuration.map(\.flag).filter { !flags.contains($0) }
+    return flags.compactMap { flag in
+      let there = value(flag, stored.configuration)
+      let here = value(flag, configuration)
+      return there == here ? nil : "--\(flag): \(there) in the checkpoint, \(here) now"
+    }
+  }
+}

@@ -1,0 +1,152 @@
+// Saving a run, and going on from where it was.
+import Collectives
+import Diagnostics
+import Foundation
+import Optimizers
+import TensorFiles
+import Tensors
+
+extension Trainer {
+  private var checkpoints: CheckpointFolder {
+    CheckpointFolder(
+      folder: "\(configuration.outputFolder)/checkpoints", keep: configuration.checkpointKeep)
+  }
+
+  /// Writes a checkpoint; all ranks call it after the same step.
+  func save() throws {
+    try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint() }
+  }
+
+  private func writeCheckpoint() throws {
+    let count = parameters.count
+    var whole: [FloatSlab] = []
+    for moment in replica.optimizer.moments {
+      let target = group.rank == 0 ? FloatSlab(count: count) : nil
+      try replica.exchange.gatherSlices(moment.slab.base, to: target?.base)
+      if let target { whole.append(target) }
+    }
+    try group.together {
+      guard group.rank == 0 else { return }
+      try checkpoints.save(step: state.step) { folder in
+        try weightFile.write(parameters.base, to: "\(folder)/weights.safetensors")
+        let tensors = zip(replica.optimizer.moments, whole).flatMap { moment, slab in
+          replica.layout.places.map {
+            TensorToWrite(
+              name: "\(moment.name).\($0.spec.name)", shape: $0.spec.shape,
+              values: slab.base + $0.offset)
+          }
+        }
+        try writeSafetensors(to: "\(folder)/optimizer.safetensors", metadata: [:], tensors: tensors)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+        try AtomicFile.write(encoder.encode(state), to: "\(folder)/state.json")
+      }
+    }
+  }
+
+  /// Makes the output folder, and brings weights and state to where the run is to go on; only rank 0
+  /// reads and writes files.
+  ///
+  /// - Returns: whether a checkpoint was found.
+  func begin() throws -> Bool {
+    let folder = configuration.outputFolder
+    let path = try group.together { () throws -> String? in
+      guard group.rank == 0 else { return nil }
+      do {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      } catch {
+        throw RunError.configuration(
+          "--output_dir \(folder) cannot be made: \(error.localizedDescription)")
+      }
+      guard access(folder, W_OK) == 0 else {
+        throw RunError.configuration(
+          "--output_dir \(folder) is not writable: \(systemErrorText()).")
+      }
+      let path = try checkpointToResume()
+      if let path {
+        try adopt(path)
+      } else {
+        if let file = configuration.initFrom {
+          try weightFile.read(into: parameters.base, from: file)
+        }
+        try checkpoints.removeAll()
+      }
+      return path
+    }
+    let description = path.map { Array($0.utf8) } ?? []
+    let resumed = try !group.broadcast(description).isEmpty
+    if resumed {
+      let encoded = try group.broadcast([UInt8](JSONEncoder().encode(state)))
+      state = try JSONDecoder().decode(RunState.self, from: Data(encoded))
+    }
+    if resumed || configuration.initFrom != nil {
+      try group.broadcast(parameters.base, count: parameters.count)
+    }
+    if resumed { try spreadMoments(path) }
+    return resumed
+  }
+
+  private func checkpointToResume() throws -> String? {
+    switch configuration.resume {
+    case "never": return nil
+    case "auto":
+      let found = try checkpoints.newestWhole()
+      for note in found.notes { say(note) }
+      return found.path
+    default:
+      if let reason = CheckpointFolder.damage(configuration.resume) {
+        let exists = FileManager.default.fileExists(atPath: configuration.resume)
+        throw RunError(
+          exists ? .checkpointDamaged : .configuration,
+          "--resume \(configuration.resume) is no whole checkpoint: \(reason).\n"
+            + "Give the folder of one (…/checkpoints/step-…), auto or never.")
+      }
+      return configuration.resume
+    }
+  }
+
+  private func adopt(_ path: String) throws {
+    var stored = try RunState(checkpoint: path)
+    let differences = state.differences(from: stored)
+    guard differences.isEmpty else {
+      let more = differences.count > 3 ? "\nand \(differences.count - 3) more" : ""
+      throw RunError.configuration(
+        "\(path) belongs to a run with other flags:\n"
+          + differences.prefix(3).joined(separator: "\n") + more
+          + "\nUse those flags, another --output_dir, or --resume never to start over.")
+    }
+    if stored.schedule.epochs != configuration.epochs {
+      if stored.schedule.kind == .cosine {
+        say(
+          "Note: --num_epochs \(configuration.epochs) instead of \(stored.schedule.epochs) changes"
+            + " the cosine schedule from here on.")
+      }
+      stored.schedule.epochs = configuration.epochs
+    }
+    try weightFile.read(into: parameters.base, from: "\(path)/weights.safetensors")
+    state = stored
+  }
+
+  /// Rank 0 reads the optimizer's moments, every rank keeps its slice.
+  private func spreadMoments(_ path: String?) throws {
+    let file = try group.together {
+      try path.map { try SafetensorsFile(path: "\($0)/optimizer.safetensors") }
+    }
+    let whole = FloatSlab(count: parameters.count)
+    for moment in replica.optimizer.moments {
+      try group.together {
+        guard let file else { return }
+        for place in replica.layout.places {
+          let values = try file.floats("\(moment.name).\(place.spec.name)")
+          guard values.count == place.spec.count else {
+            throw RunError(
+              .checkpointDamaged, "\(file.path): \(place.spec.name) has \(values.count) values.")
+          }
+          (whole.base + place.offset).update(from: values, count: values.count)
+        }
+      }
+      try group.broadcast(whole.base, count: whole.count)
+      replica.exchange.pickSlices(of: whole.base, into: moment.slab.base)
+    }
+  }
+}

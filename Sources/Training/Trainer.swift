@@ -1,0 +1,200 @@
+// A training run, from set-up to the last line of its reports.
+import Collectives
+import Datasets
+import Diagnostics
+import Foundation
+import Models
+import Optimizers
+import Reports
+import Tensors
+
+/// The one place where the stages meet: data -> model -> exchange -> optimizer -> reports.
+public final class Trainer {
+  let configuration: RunConfiguration
+  let group: ProcessGroup
+  let train: any Dataset
+  let test: any Dataset
+  let replica: Replica
+  let step: GradientStep
+  let weightFile: WeightFile
+  let evaluator: Evaluator
+  let loaders: [BatchLoader]
+  var state: RunState
+
+  /// Opens the data, checks the configuration and that all ranks agree; writes nothing.
+  ///
+  /// - Throws: `SharedError`, the same on all ranks.
+  public init(_ given: RunConfiguration, group: ProcessGroup) throws {
+    self.group = group
+    let (c, train, test, replica) = try group.together {
+      try given.validate(ranks: group.size)
+      // Not before it is known to be a time.
+      group.stallTimeout = given.stallTimeout
+      let train = try DataSetup.open(.train, given)
+      let test = try DataSetup.open(.test, given)
+      let c = try DataSetup.fit(given, to: train, ranks: group.size)
+      return (c, train, test, try Replica(c, group: group))
+    }
+    configuration = c
+    self.train = train
+    self.test = test
+    self.replica = replica
+    let trainLoader = DataSetup.loader(train, c, training: true)
+    let testLoader = DataSetup.loader(test, c, training: false)
+    loaders = [trainLoader, testLoader]
+    step = GradientStep(group: group, replica: replica, loader: trainLoader, configuration: c)
+    evaluator = Evaluator(
+      group: group, engines: replica.engines, loader: testLoader, criterion: c.criterion,
+      meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
+    weightFile = WeightFile(c.model, replica.engines[0])
+    state = RunState(c)
+    try Agreement.checkRun(
+      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
+      data: [train.fingerprint, test.fingerprint])
+  }
+
+  deinit { for loader in loaders { loader.stop() } }
+
+  /// Trains to the end, or to a stop request.
+  public func run() throws -> ExitCode {
+    let resumed = try begin()
+    let reports = try group.together {
+      group.rank == 0 ? try RunReports(self, resumed: resumed) : nil
+    }
+    do {
+      let code = try runEpochs(reports)
+      if let timeline = replica.timeline {
+        try group.writeTrace(timeline, to: "\(configuration.outputFolder)/trace.json")
+      }
+      return code
+    } catch {
+      reports?.fail(error)
+      throw error
+    }
+  }
+
+  var parameters: FloatSlab { replica.parameters }
+
+  private var isAtEnd: Bool {
+    state.epoch > configuration.epochs
+      || (configuration.maxSteps > 0 && state.step >= configuration.maxSteps)
+  }
+
+  private func runEpochs(_ reports: RunReports?) throws -> ExitCode {
+    if state.finished && isAtEnd {
+      try reports?.alreadyComplete()
+      return .done
+    }
+    state.finished = false
+    reports?.begin()
+    while !isAtEnd {
+      let start = ContinuousClock.now
+      let rate = state.schedule.rate(epoch: state.epoch)
+      step.startLoading(epoch: state.epoch, fromStep: state.stepInEpoch)
+      while state.stepInEpoch < step.perEpoch, !isAtEnd {
+        let result = try step.run(
+          step: state.step + 1, batch: state.stepInEpoch, learningRate: rate)
+        state.step += 1
+        state.stepInEpoch += 1
+        state.training.add(result.statistics)
+        state.replacedImages += result.replacedImages
+        try reports?.step(result, state: state, learningRate: rate)
+        if result.stopRequested && !isAtEnd {
+          state.secondsInEpoch += start.secondsUntilNow
+          try save()
+          try reports?.preempted(state)
+          return .preempted
+        }
+        if isDue(configuration.checkpointEvery, state.step), state.stepInEpoch < step.perEpoch,
+          !isAtEnd
+        {
+          let before = state.secondsInEpoch
+          state.secondsInEpoch += start.secondsUntilNow
+          try save()
+          state.secondsInEpoch = before
+        }
+      }
+      if state.stepInEpoch == step.perEpoch {
+        try finishEpoch(start, rate: rate, reports)
+      } else {
+        try stopInMidEpoch(start, rate: rate, reports)
+      }
+    }
+    try reports?.done(state)
+    return .done
+  }
+
+  private func isDue(_ every: Int, _ count: Int) -> Bool { every > 0 && count % every == 0 }
+
+  private func finishEpoch(
+    _ start: ContinuousClock.Instant, rate: Double, _ reports: RunReports?
+  ) throws {
+    let test = try evaluate()
+    try reports?.evaluated(evaluator)
+    state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
+    let isBest = noteBest(test)
+    state.schedule.observe(testLoss: test.loss)
+    try reports?.epoch(state, learningRate: rate, test: test)
+    try writeWeights(isBest: isBest)
+    let due = isDue(configuration.checkpointEveryEpoch, state.epoch)
+    state.epoch += 1
+    state.stepInEpoch = 0
+    state.secondsInEpoch = 0
+    state.training = RunState(configuration).training
+    state.replacedImages = 0
+    state.finished = isAtEnd
+    let keepsCheckpoints = configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
+    if due || isDue(configuration.checkpointEvery, state.step) || (isAtEnd && keepsCheckpoints) {
+      try save()
+    }
+  }
+
+  /// `--max_steps` was reached: what the epoch has so far is reported, and a later run with more
+  /// steps goes on from here as if it had never stopped.
+  private func stopInMidEpoch(
+    _ start: ContinuousClock.Instant, rate: Double, _ reports: RunReports?
+  ) throws {
+    let seconds = state.secondsInEpoch + start.secondsUntilNow
+    state.finished = true
+    if configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0 {
+      let before = state.secondsInEpoch
+      state.secondsInEpoch = seconds
+      try save()
+      state.secondsInEpoch = before
+    }
+    let test = try evaluate()
+    try reports?.evaluated(evaluator)
+    state.epochSeconds.append(seconds)
+    let isBest = noteBest(test)
+    try reports?.epoch(state, learningRate: rate, test: test)
+    try writeWeights(isBest: isBest)
+  }
+
+  private func evaluate() throws -> SplitResult {
+    try replica.timeline.span("evaluate", state.epoch) {
+      try evaluator.evaluate(parameters: parameters.base).result
+    }
+  }
+
+  private func noteBest(_ test: SplitResult) -> Bool {
+    guard test.top1 > state.bestTop1 else { return false }
+    state.bestTop1 = test.top1
+    state.bestEpoch = state.epoch
+    return true
+  }
+
+  private func writeWeights(isBest: Bool) throws {
+    guard group.rank == 0 else { return }
+    let folder = configuration.outputFolder
+    try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
+    if isBest { try weightFile.write(parameters.base, to: "\(folder)/best.safetensors") }
+  }
+}
+
+extension ContinuousClock.Instant {
+  /// Seconds from this instant to now.
+  var secondsUntilNow: Double {
+    let elapsed = duration(to: .now).components
+    return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
+  }
+}

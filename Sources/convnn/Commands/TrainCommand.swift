@@ -1,0 +1,74 @@
+// `convnn train`: the main job.
+import ArgumentParser
+import Collectives
+import Diagnostics
+import Foundation
+import Tensors
+import Training
+
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Trains a model (the default command).")
+
+  @OptionGroup var flags: RunFlags
+  @OptionGroup(title: "Output") var output: OutputFlags
+  @Flag(
+    name: .customLong("test_only"),
+    help: "Evaluate --checkpoint on the test set; without one, show the shape of an output.")
+  var testOnly = false
+  @Option(name: .customLong("checkpoint"), help: "Weights for --test_only.")
+  var checkpoint: String?
+
+  func run() throws {
+    if testOnly { return try runTest() }
+    var configuration = try flags.configuration()
+    output.apply(to: &configuration)
+    try KernelChoice.settle(flags.system.blasCore)
+    note()
+    let final = configuration
+    // Before MPI, which takes a while to start: a request that comes early counts too.
+    StopRequest.catchSignals()
+    try Ending.withProcessGroup { group in
+      try refuseLoneTasks(group)
+      return try Trainer(final, group: group).run()
+    }
+  }
+
+  private func runTest() throws {
+    guard let checkpoint else {
+      let configuration = try flags.configuration()
+      try KernelChoice.settle(flags.system.blasCore)
+      return try Ending.withProcessGroup { group in
+        let line = try group.together { try outputShape(configuration) }
+        if group.rank == 0 { print(line) }
+        return .done
+      }
+    }
+    try EvaluateCommand.evaluate(
+      checkpoint: checkpoint, flags: flags, printsJSON: false)
+  }
+
+  private func note() {
+    guard Ending.isFirst else { return }
+    if flags.training.useCompiled || flags.training.compileMode != nil {
+      say("Note: --use_compiled changes nothing: this program is compiled ahead of time.")
+    }
+    if flags.training.useAMP {
+      say("Note: --use_amp changes nothing: all arithmetic is in single precision.")
+    }
+  }
+
+  /// srun without a PMI plugin starts every task as a run of its own.
+  private func refuseLoneTasks(_ group: ProcessGroup) throws {
+    let environment = ProcessInfo.processInfo.environment
+    guard group.size == 1, environment["OMPI_COMM_WORLD_SIZE"] == nil,
+      environment["SLURM_PROCID"] != nil, let tasks = environment["SLURM_STEP_NUM_TASKS"],
+      let count = Int(tasks), count > 1
+    else { return }
+    throw RunError.configuration(
+      """
+      Slurm started \(count) tasks, but each of them sees one rank only: MPI and srun do not meet.
+      Use ./launch or mpirun inside the allocation, or srun --mpi=pmix.
+      """)
+  }
+}

@@ -1,0 +1,42 @@
+// `convnn verify`: layers against golden files.
+import ArgumentParser
+import Diagnostics
+import Foundation
+import Models
+import Tensors
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Compares layers, forward and backward, with golden files.",
+    discussion: """
+      A file's metadata key `config` holds the layer's configuration; its tensors are input, \
+      grad_output, param.*, output, grad_input and grad.*.
+      """)
+
+  @Option(
+    name: .customLong("tolerance"), help: "Largest relative error that passes (default: 1e-4).")
+  var tolerance = 1e-4
+  @Option(name: .customLong("blas_core"), help: "OpenBLAS kernels, as for train (default: auto).")
+  var blasCore: String?
+  @Argument(help: "Golden files.") var files: [String]
+
+  func run() throws {
+    guard tolerance.isFinite, tolerance > 0 else {
+      throw RunError.configuration("--tolerance is \(tolerance): expected a number above 0.")
+    }
+    try KernelChoice.settle(blasCore)
+    Matmul.useOneThread()
+    var passed = 0
+    for file in files {
+      let result = try verifyLayerFile(file, tolerance: tolerance)
+      let worst = result.comparison.worst
+      print(
+        "\(result.passed ? "PASS" : "FAIL")  \(String(format: "%.2e", worst.error))"
+          + "  \(file)  (\(worst.tensor))")
+      if result.passed { passed += 1 }
+    }
+    print("\(passed) passed, \(files.count - passed) failed")
+    if passed < files.count { Foundation.exit(1) }
+  }
+}

@@ -1,0 +1,76 @@
+// Values of flags that are more than numbers and text.
+import ArgumentParser
+import Collectives
+import Datasets
+import Models
+import Optimizers
+import Training
+
+extension LayerKind: ExpressibleByArgument {}
+extension ConvolutionType: ExpressibleByArgument {}
+extension SamplingType: ExpressibleByArgument {}
+extension SpatialLayout: ExpressibleByArgument {}
+extension MagnitudeType: ExpressibleByArgument {}
+extension SparseMode: ExpressibleByArgument {}
+extension FeatureSelection: ExpressibleByArgument {}
+extension Criterion: ExpressibleByArgument {}
+extension DatasetKind: ExpressibleByArgument {}
+extension ImageFraming: ExpressibleByArgument {}
+extension BadImagePolicy: ExpressibleByArgument {}
+extension OptimizerKind: ExpressibleByArgument {}
+extension SchedulerKind: ExpressibleByArgument {}
+extension ReductionMode: ExpressibleByArgument {}
+
+/// True or False, in any case.
+struct Truth: ExpressibleByArgument {
+  let value: Bool
+
+  init?(argument: String) {
+    switch argument.lowercased() {
+    case "true": value = true
+    case "false": value = false
+    default: return nil
+    }
+  }
+
+  static let allValueStrings = ["True", "False"]
+}
+
+enum Device: String, CaseIterable, ExpressibleByArgument { case cpu, cuda, mps }
+
+enum CompileMode: String, CaseIterable, ExpressibleByArgument {
+  case `default`
+  case reduceOverhead = "reduce-overhead"
+  case reduceMemory = "reduce-memory"
+  case maxAutotune = "max-autotune"
+}
+
+/// `--preset`: several flags at once; those given beside it win.
+enum Preset: String, CaseIterable, ExpressibleByArgument {
+  /// The published runs.
+  case paper
+
+  func apply(to c: inout RunConfiguration) {
+    c.optimizer = .adamw
+    c.learningRate = 1e-4
+    c.weightDecay = 1e-2
+    c.scheduler = .none
+    c.batchSize = 256
+    c.epochs = 150
+    c.model.numHeads = 1
+    c.model.convnnHeads = 1
+    c.model.dropout = 0.1
+    c.model.attentionDropout = 0.1
+    c.resize = 224
+    c.augment = false
+    c.seed = 42
+    c.model.spatialLayout = .linear
+  }
+}
+
+extension Optional {
+  /// Puts the value, if there is one, where it belongs.
+  func put(_ target: inout Wrapped) {
+    if let self { target = self }
+  }
+}

@@ -1,0 +1,29 @@
+// All flags together, and the configuration they make.
+import ArgumentParser
+import Models
+import Training
+
+struct RunFlags: ParsableArguments {
+  @OptionGroup(title: "Model and layer") var model: ModelFlags
+  @OptionGroup(title: "ConvNN-Attention") var convnn: ConvNNFlags
+  @OptionGroup(title: "Convolution, branching and sparse layers") var other: OtherLayerFlags
+  @OptionGroup(title: "Data set") var dataset: DatasetFlags
+  @OptionGroup(title: "Training") var training: TrainingFlags
+  @OptionGroup(title: "Optimization") var optimization: OptimizationFlags
+  @OptionGroup(title: "System") var system: SystemFlags
+
+  /// - Parameter base: what a weights file says about its model; flags given win.
+  func configuration(base: ModelConfiguration? = nil) throws -> RunConfiguration {
+    var c = RunConfiguration()
+    if let base { c.model = base }
+    training.preset?.apply(to: &c)
+    model.apply(to: &c.model)
+    convnn.apply(to: &c.model)
+    other.apply(to: &c.model, convnnHeadsGiven: convnn.heads != nil)
+    dataset.apply(to: &c)
+    training.apply(to: &c)
+    optimization.apply(to: &c)
+    try system.apply(to: &c)
+    return c
+  }
+}

@@ -1,0 +1,83 @@
+// The flags of training, optimization and the parallel run.
+import ArgumentParser
+import Collectives
+import Models
+import Optimizers
+import Training
+
+struct TrainingFlags: ParsableArguments {
+  @Option(name: .customLong("preset"), help: "Flags of the published runs; flags given here win.")
+  var preset: Preset?
+  @Option(
+    name: .customLong("batch_size"),
+    help: "Global batch: images per step over all ranks (default: 256).")
+  var batchSize: Int?
+  @Option(name: .customLong("num_epochs"), help: "Epochs (default: 150).")
+  var epochs: Int?
+  @Option(
+    name: .customLong("max_steps"), help: "Stop after so many steps, 0 for never (default: 0).")
+  var maxSteps: Int?
+  @Flag(name: .customLong("use_amp"), help: "Accepted; all arithmetic is in single precision.")
+  var useAMP = false
+  @Flag(
+    name: .customLong("use_compiled"), help: "Accepted; this program is compiled ahead of time.")
+  var useCompiled = false
+  @Option(name: .customLong("compile_mode"), help: "Accepted like --use_compiled.")
+  var compileMode: CompileMode?
+  @Option(
+    name: .customLong("clip_grad_norm"),
+    help: "Largest gradient norm, 0 for no clipping (default: 1.0).")
+  var clipNorm: Double?
+
+  func apply(to c: inout RunConfiguration) {
+    batchSize.put(&c.batchSize)
+    epochs.put(&c.epochs)
+    maxSteps.put(&c.maxSteps)
+    clipNorm.put(&c.clipNorm)
+  }
+}
+
+struct OptimizationFlags: ParsableArguments {
+  @Option(name: .customLong("criterion"), help: "Loss (default: CrossEntropy).")
+  var criterion: Criterion?
+  @Option(name: .customLong("label_smoothing"), help: "Label smoothing (default: 0).")
+  var labelSmoothing: Double?
+  @Option(name: .customLong("optimizer"), help: "Optimizer (default: adamw).")
+  var optimizer: OptimizerKind?
+  @Option(name: .customLong("lr"), help: "Initial learning rate (default: 1e-3).")
+  var learningRate: Double?
+  @Option(name: .customLong("weight_decay"), help: "Weight decay (default: 1e-6).")
+  var weightDecay: Double?
+  @Option(
+    name: .customLong("decay_all"),
+    help: "Decay biases, norms and the class token too (default: True).")
+  var decayAll: Truth?
+  @Option(name: .customLong("momentum"), help: "Momentum of sgd (default: 0.9).")
+  var momentum: Double?
+  @Option(name: .customLong("scheduler"), help: "Learning-rate schedule (default: none).")
+  var scheduler: SchedulerKind?
+  @Option(
+    name: .customLong("lr_step"), help: "Epochs between the decays of step (default: 20).")
+  var stepSize: Int?
+  @Option(name: .customLong("lr_gamma"), help: "Factor of a decay of step (default: 0.1).")
+  var gamma: Double?
+  @Option(name: .customLong("warmup_epochs"), help: "Epochs of linear warm-up (default: 0).")
+  var warmupEpochs: Int?
+  @Option(name: .customLong("min_lr"), help: "Lowest learning rate (default: 0).")
+  var minimumRate: Double?
+
+  func apply(to c: inout RunConfiguration) {
+    criterion.put(&c.criterion)
+    labelSmoothing.put(&c.labelSmoothing)
+    optimizer.put(&c.optimizer)
+    learningRate.put(&c.learningRate)
+    weightDecay.put(&c.weightDecay)
+    (decayAll?.value).put(&c.decayAll)
+    momentum.put(&c.momentum)
+    scheduler.put(&c.scheduler)
+    stepSize.put(&c.stepSize)
+    gamma.put(&c.gamma)
+    warmupEpochs.put(&c.warmupEpochs)
+    minimumRate.put(&c.minimumRate)
+  }
+}

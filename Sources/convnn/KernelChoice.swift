@@ -1,0 +1,65 @@
+// Which OpenBLAS kernels run (`--blas_core`).
+import CKernels
+import Diagnostics
+import Foundation
+import Tensors
+
+/// OpenBLAS chooses its kernels when it is loaded, by the CPU or by OPENBLAS_CORETYPE in the
+/// environment. A choice below what the CPU has halves the speed, so the program starts itself anew,
+/// once and before MPI, with a better one.
+enum KernelChoice {
+  private static let variable = "OPENBLAS_CORETYPE"
+  private static let marker = "CONVNN_BLAS_CORE"
+
+  /// Names of kernels by what they need of a CPU: nothing, AVX2 with FMA, AVX-512.
+  private static let avx2 = ["Haswell", "Zen", "Excavator"]
+  private static let avx512 = ["SkylakeX", "Cooperlake", "SapphireRapids", "CascadeLake"]
+
+  static func level(of core: String) -> Int {
+    if avx512.contains(where: { $0.lowercased() == core.lowercased() }) { return 2 }
+    return avx2.contains { $0.lowercased() == core.lowercased() } ? 1 : 0
+  }
+
+  /// The kernels to start again with, nil when those loaded will do.
+  static func better(than loaded: String, cpuLevel: Int) -> String? {
+    guard level(of: loaded) < cpuLevel else { return nil }
+    return cpuLevel == 2 ? "SkylakeX" : "Haswell"
+  }
+
+  /// - Throws: `RunError` (configuration) for a name that OpenBLAS does not know.
+  static func settle(_ choice: String?) throws {
+    let loaded = Matmul.coreName
+    let environment = ProcessInfo.processInfo.environment
+    let wanted: String?
+    switch choice ?? "auto" {
+    case "env": wanted = nil
+    case "auto": wanted = better(than: loaded, cpuLevel: Int(ck_cpu_level()))
+    case let name: wanted = name.lowercased() == loaded.lowercased() ? nil : name
+    }
+    if let wanted {
+      if environment[marker] == nil {
+        if Ending.isFirst {
+          say("OpenBLAS has loaded its \(loaded) kernels; starting again with \(wanted).")
+        }
+        setenv(variable, wanted, 1)
+        setenv(marker, wanted, 1)
+        startAgain()
+      }
+      guard choice == nil || choice == "auto" else {
+        throw RunError.configuration(
+          "--blas_core \(wanted): OpenBLAS loads \(loaded) instead, so it does not know that name.\n"
+            + "Give auto, env, or a name like Haswell, Zen, SkylakeX, Cooperlake.")
+      }
+    }
+    Matmul.useOneThread()
+  }
+
+  private static func startAgain() -> Never {
+    let words = ["/proc/self/exe"] + CommandLine.arguments.dropFirst()
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    execv("/proc/self/exe", arguments)
+    Ending.everywhere(
+      .configuration("The program could not start itself anew: \(systemErrorText())."))
+  }
+}

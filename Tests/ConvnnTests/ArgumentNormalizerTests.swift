@@ -1,0 +1,68 @@
+// Spellings of flags.
+import Testing
+
+@testable import convnn
+
+@Suite("Argument spellings") struct ArgumentNormalizerTests {
+  @Test(
+    "rewritten for the parser",
+    arguments: [
+      ("--num-heads 3", "--num_heads 3"), ("--num-heads=3", "--num_heads=3"),
+      ("--shuffle", "--shuffle=True"), ("--shuffle False", "--shuffle=False"),
+      ("--shuffle --lr 1", "--shuffle=True --lr 1"), ("--no_shuffle", "--shuffle=False"),
+      ("--no-softmax-topk-val --K 3", "--softmax_topk_val=False --K 3"),
+      ("--num_samples -1", "--num_samples=-1"), ("--lr -1e-3", "--lr=-1e-3"),
+      ("--no_progress", "--no_progress"), ("-h", "-h"),
+      (
+        "--compile-mode max-autotune",
+        "--compile_mode max-autotune"
+      ), ("--data_path=my-data/x=y", "--data_path=my-data/x=y"),
+      ("evaluate --json", "evaluate --json"),
+    ])
+  func spelling(given: String, expected: String) {
+    let words = given.split(separator: " ").map(String.init)
+    #expect(normalizeArguments(words).joined(separator: " ") == expected)
+  }
+}
+
+@Suite("Flags") struct FlagTests {
+  func configuration(_ words: String) throws -> RunFlags {
+    try RunFlags.parse(normalizeArguments(words.split(separator: " ").map(String.init)))
+  }
+
+  @Test("the last of a flag given twice counts") func last() throws {
+    #expect(try configuration("--lr 1 --K 4 --lr 2 --K 5").configuration().learningRate == 2)
+    #expect(try configuration("--lr 1 --K 4 --lr 2 --K 5").configuration().model.neighbours == 5)
+  }
+
+  @Test("defaults are the document's") func defaults() throws {
+    let c = try configuration("").configuration()
+    #expect(c.model.patchSize == 16 && c.model.numLayers == 12 && c.model.numHeads == 3)
+    #expect(c.model.width == 192 && c.model.mlpWidth == 768 && c.model.dropout == 0.1)
+    #expect(c.model.softmaxTopK && c.model.neighbours == 9 && c.model.sampleCount == -1)
+    #expect(c.batchSize == 256 && c.epochs == 150 && c.learningRate == 1e-3)
+    #expect(c.weightDecay == 1e-6 && c.clipNorm == 1 && c.resize == 224 && c.seed == 0)
+  }
+
+  @Test("flags beside a preset win") func preset() throws {
+    let c = try configuration("--preset paper --seed 7 --num_heads 2").configuration()
+    #expect(c.learningRate == 1e-4 && c.weightDecay == 1e-2 && c.model.spatialLayout == .linear)
+    #expect(c.seed == 7 && c.model.numHeads == 2)
+  }
+
+  @Test("reference quirks take ConvNN's heads from --num_heads") func quirks() throws {
+    #expect(try configuration("--reference_quirks").configuration().model.convnnHeads == 3)
+    let given = "--reference_quirks --convnn_heads 2"
+    #expect(try configuration(given).configuration().model.convnnHeads == 2)
+    #expect(try configuration("").configuration().model.convnnHeads == 1)
+  }
+}
+
+@Suite("OpenBLAS kernels") struct KernelChoiceTests {
+  @Test("only a lesser choice than the CPU allows is replaced") func better() {
+    #expect(KernelChoice.better(than: "Haswell", cpuLevel: 2) == "SkylakeX")
+    #expect(KernelChoice.better(than: "Prescott", cpuLevel: 1) == "Haswell")
+    #expect(KernelChoice.better(than: "Zen", cpuLevel: 1) == nil)
+    #expect(KernelChoice.better(than: "COOPERLAKE", cpuLevel: 2) == nil)
+  }
+}

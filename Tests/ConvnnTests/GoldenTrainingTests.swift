@@ -1,0 +1,123 @@
+// Whole training runs, as a user starts them, against the runs of the original PyTorch code.
+import Foundation
+import TensorFiles
+import TestSupport
+import Testing
+
+/// A run's golden record: what was configured, and what came out.
+private struct Trajectory: Decodable {
+  /// [loss, gradient norm before clipping] of every step.
+  let steps: [[Double]]
+  /// [train loss, train top-1, test loss, test top-1, learning rate] of every epoch, means over images.
+  let epochs: [[Double]]
+  /// The configuration, as far as it decides what is compared.
+  let config: Choices
+
+  struct Choices: Decodable {
+    let layer: String
+    let heads: Int
+    let headMerge: String
+
+    enum CodingKeys: String, CodingKey {
+      case layer
+      case heads = "num_heads"
+      case headMerge = "head_merge"
+    }
+
+    /// The reference merges the heads of ConvNN and its convolution in a way of its own.
+    var needsQuirks: Bool {
+      ["ConvNNAttention", "BranchConv", "BranchAttention"].contains(layer) && heads > 1
+        && headMerge == "reference"
+    }
+  }
+
+  /// What a run reports of an epoch: its quirks take means over batches, of which only the loss of
+  /// training is known here.
+  func reported(epoch: Int) -> [String: Double] {
+    let golden = epochs[epoch]
+    guard config.needsQuirks else {
+      let keys = ["train_loss", "train_top1", "test_loss", "test_top1", "lr"]
+      return Dictionary(uniqueKeysWithValues: zip(keys, golden))
+    }
+    let perEpoch = steps.count / epochs.count
+    let losses = steps[epoch * perEpoch..<(epoch + 1) * perEpoch].map { $0[0] }
+    return ["train_loss": losses.reduce(0, +) / Double(perEpoch), "lr": golden[4]]
+  }
+}
+
+@Suite("Golden training", .serialized) struct GoldenTrainingTests {
+  static let runs = [
+    "attention_adamw_cosine", "branch_attention_sgd_step", "convnn_adamw_none",
+    "convnn_h3_spatial_adam_step", "kvt_adamw_cosine_resize48",
+  ]
+
+  @Test("every step of the reference is followed", arguments: runs, [1, 2, 3])
+  func trajectory(name: String, ranks: Int) throws {
+    let golden = goldenFolder.appendingPathComponent("training/\(name)")
+    let folder = try TemporaryFolder()
+    let expected = try JSONDecoder().decode(
+      Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
+    let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
+    let result = try Program.run(
+      ranks: ranks,
+      try flags(golden) + quirks + [
+        "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1", "--shards", "4",
+        "--init_from", golden.appendingPathComponent("init.safetensors").path,
+        "--output_dir", folder.path + "/run",
+      ])
+    try #require(result.code == 0, "\(result.errors)")
+    let steps = try metrics(folder.path + "/run", event: "step")
+    try #require(steps.count == expected.steps.count)
+    for (step, golden) in zip(steps, expected.steps) {
+      // PyTorch in float32 stays within 6e-6 of these float64 runs.
+      #expect(relative(step["loss"], golden[0]) < 2e-5, "loss of step \(step["step"]!)")
+      #expect(relative(step["grad_norm"], golden[1]) < 1e-4, "norm of step \(step["step"]!)")
+    }
+    let epochs = try metrics(folder.path + "/run", event: "epoch")
+    try #require(epochs.count == expected.epochs.count)
+    for (index, epoch) in epochs.enumerated() {
+      for (key, value) in expected.reported(epoch: index) {
+        #expect(relative(epoch[key], value) < 1e-4, "\(key) of epoch \(epoch["epoch"]!)")
+      }
+    }
+    // All test images as one batch, so that the mean over batches is the one over images.
+    let last = try #require(expected.epochs.last)
+    let weights = folder.path + "/run/model.safetensors"
+    let evaluation = try Program.run([
+      "evaluate", "--checkpoint", weights, "--data_path", goldenFolder.path, "--batch_size", "40",
+      "--json",
+    ])
+    try #require(evaluation.code == 0, "\(evaluation.errors)")
+    let measured = try JSONSerialization.jsonObject(with: Data(evaluation.output.utf8))
+    let values = try #require(measured as? [String: Any])
+    #expect(relative(values["loss"], last[2]) < 1e-4)
+    #expect(relative(values["top1"], last[3]) < 1e-4)
+    let ours = try SafetensorsFile(path: weights)
+    let final = try SafetensorsFile(
+      path: golden.appendingPathComponent("final.safetensors").path)
+    #expect(Set(ours.tensors.map(\.name)) == Set(final.tensors.map(\.name)))
+    for tensor in final.tensors {
+      let a = try ours.floats(tensor.name)
+      let b = try final.floats(tensor.name)
+      #expect(ours[tensor.name]?.shape == tensor.shape)
+      let distance = zip(a, b).reduce(0.0) { $0 + pow(Double($1.0) - Double($1.1), 2) }
+      let size = b.reduce(0.0) { $0 + pow(Double($1), 2) }
+      #expect(distance.squareRoot() <= 5e-4 * size.squareRoot(), "\(tensor.name)")
+    }
+  }
+
+  private func relative(_ found: Any?, _ golden: Double) -> Double {
+    guard let value = (found as? NSNumber)?.doubleValue else { return .infinity }
+    return abs(value - golden) / max(abs(golden), 1e-12)
+  }
+
+  /// The run's configuration as flags.
+  private func flags(_ golden: URL) throws -> [String] {
+    let data = try Data(contentsOf: golden.appendingPathComponent("trajectory.json"))
+    let object = try JSONSerialization.jsonObject(with: data) as? [String: Any]
+    let config = try #require(object?["config"] as? [String: Any])
+    let remarks = ["train_images", "test_images", "head_merge", "shuffle"]
+    return config.keys.sorted().filter { !remarks.contains($0) }
+      .flatMap { ["--\($0)", "\(config[$0]!)"] }
+  }
+}

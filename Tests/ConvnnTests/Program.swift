@@ -1,0 +1,94 @@
+// Runs the built program as a user would, alone or under mpirun.
+import Foundation
+import Testing
+
+struct ProgramResult {
+  let code: Int32
+  let output: String
+  let errors: String
+}
+
+enum Program {
+  /// The executable lies beside the test bundle.
+  static let path = URL(fileURLWithPath: CommandLine.arguments[0])
+    .deletingLastPathComponent().appendingPathComponent("convnn").path
+
+  /// Starts `convnn arguments`, under mpirun if `ranks` is given, and waits for its end.
+  ///
+  /// - Parameter folder: where the program runs; nil: where the tests do.
+  static func run(
+    ranks: Int? = nil, _ arguments: [String], environment: [String: String] = [:],
+    in folder: String? = nil
+  ) throws -> ProgramResult {
+    let process = try start(ranks: ranks, arguments, environment: environment, in: folder)
+    return process.finish()
+  }
+
+  static func start(
+    ranks: Int? = nil, _ arguments: [String], environment: [String: String] = [:],
+    in folder: String? = nil
+  ) throws -> RunningProgram {
+    let process = Process()
+    if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+    var words = [path] + arguments
+    if let ranks {
+      words =
+        ["mpirun", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-np", "\(ranks)"]
+        + words
+    }
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = words
+    process.environment = ProcessInfo.processInfo.environment
+      .merging(["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]) { $1 }
+      .merging(environment) { $1 }
+    return try RunningProgram(process)
+  }
+}
+
+final class RunningProgram {
+  let process: Process
+  private let folder = FileManager.default.temporaryDirectory
+    .appendingPathComponent("program-\(UUID().uuidString)")
+
+  fileprivate init(_ process: Process) throws {
+    self.process = process
+    // Files, not pipes: nobody has to empty them while the program runs.
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    for name in ["output", "errors"] {
+      _ = FileManager.default.createFile(
+        atPath: folder.appendingPathComponent(name).path, contents: nil)
+    }
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = try FileHandle(
+      forWritingTo: folder.appendingPathComponent("output"))
+    process.standardError = try FileHandle(forWritingTo: folder.appendingPathComponent("errors"))
+    try process.run()
+  }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  func finish() -> ProgramResult {
+    process.waitUntilExit()
+    func text(_ name: String) -> String {
+      (try? String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8)) ?? ""
+    }
+    return ProgramResult(
+      code: process.terminationStatus, output: text("output"), errors: text("errors"))
+  }
+}
+
+/// The lines of a metrics.jsonl of one kind.
+func metrics(_ folder: String, event: String) throws -> [[String: Any]] {
+  let text = try String(contentsOfFile: folder + "/metrics.jsonl", encoding: .utf8)
+  return try text.split(separator: "\n").compactMap {
+    let line = try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+    return line?["event"] as? String == event ? line : nil
+  }
+}
+
+func status(_ folder: String) -> [String: Any] {
+  guard let data = FileManager.default.contents(atPath: folder + "/status.json"),
+    let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+  else { return [:] }
+  return object
+}

@@ -1,0 +1,137 @@
+// The promise: the same bits on any number of ranks and threads, killed and resumed or not.
+import Foundation
+import TensorFiles
+import TestSupport
+import Testing
+
+@Suite("Rank invariance", .serialized) struct RankInvarianceTests {
+  /// A small run with everything random switched on.
+  static func flags(_ layer: String, steps: Int, folder: String) -> [String] {
+    [
+      "--layer", layer, "--dataset", "cifar10", "--data_path", goldenFolder.path, "--resize", "24",
+      "--patch_size", "8", "--num_layers", "2", "--num_heads", "2", "--d_hidden", "32", "--d_mlp",
+      "48", "--K", "3", "--batch_size", "20", "--shards", "8", "--micro_batch", "2", "--augment",
+      "--noise", "0.1", "--dropout", "0.1", "--attention_dropout", "0.1", "--log_every", "1",
+      "--num_epochs", "9", "--max_steps", "\(steps)", "--scheduler", "cosine",
+      "--checkpoint_every", "2", "--seed", "5", "--output_dir", folder, "--no_progress",
+    ]
+  }
+
+  static func weights(_ folder: String) throws -> String {
+    try Checksum.hex(ofFile: folder + "/model.safetensors")
+  }
+
+  /// Metrics without what depends on the clock.
+  static func numbers(_ folder: String) throws -> [String] {
+    try ["step", "epoch"].flatMap { try metrics(folder, event: $0) }.map { line in
+      line.keys.filter { !["seconds", "images_per_second"].contains($0) }.sorted()
+        .map { "\($0)=\(line[$0]!)" }.joined(separator: " ")
+    }
+  }
+
+  @Test("ranks and threads change nothing", arguments: ["Attention", "KvtAttention"])
+  func ranks(layer: String) throws {
+    let folder = try TemporaryFolder()
+    var all: [(String, [String])] = []
+    for (ranks, threads) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (8, 1), (2, 2), (1, 3)] {
+      let run = folder.path + "/\(ranks)x\(threads)"
+      let result = try Program.run(
+        ranks: ranks,
+        Self.flags(layer, steps: 7, folder: run) + ["--threads", "\(threads)"])
+      try #require(result.code == 0, "\(result.errors)")
+      all.append((try Self.weights(run), try Self.numbers(run)))
+    }
+    // Three steps an epoch: 7 steps and 3 epochs' lines.
+    #expect(all[0].1.count == 10)
+    #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
+  }
+
+  static let otherLayers = [
+    "ConvNNAttention", "ConvNNAttention --sampling_type random --num_samples 6",
+    "ConvNNAttention --sampling_type spatial --num_samples 2 --convolution_type standard",
+    "LocalAttention", "NeighborhoodAttention",
+    "SparseAttention --sparse_mode local --sparse_context_window 4", "BranchConv",
+    "BranchAttention --sampling_type random --num_samples 6",
+  ]
+
+  @Test("every layer trains with the same bits", arguments: otherLayers)
+  func layers(layer: String) throws {
+    let folder = try TemporaryFolder()
+    let words = layer.split(separator: " ").map(String.init)
+    var all: [(String, [String])] = []
+    for (ranks, threads) in [(1, 1), (2, 2), (3, 1)] {
+      let run = folder.path + "/\(ranks)x\(threads)"
+      let result = try Program.run(
+        ranks: ranks,
+        Self.flags(words[0], steps: 2, folder: run) + words.dropFirst()
+          + ["--threads", "\(threads)"])
+      try #require(result.code == 0, "\(result.errors)")
+      all.append((try Self.weights(run), try Self.numbers(run)))
+    }
+    #expect(all[0].1.count == 3)
+    #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
+  }
+
+  @Test("another seed gives other bits") func seed() throws {
+    let folder = try TemporaryFolder()
+    for seed in ["5", "6"] {
+      let flags = Self.flags("Attention", steps: 1, folder: folder.path + "/\(seed)")
+      #expect(try Program.run(flags + ["--seed", seed]).code == 0)
+    }
+    #expect(try Self.weights(folder.path + "/5") != Self.weights(folder.path + "/6"))
+  }
+
+  @Test("killed and resumed on another number of ranks", arguments: [1, 4])
+  func killed(laterRanks: Int) throws {
+    let folder = try TemporaryFolder()
+    let (whole, broken) = (folder.path + "/whole", folder.path + "/broken")
+    #expect(try Program.run(Self.flags("Attention", steps: 7, folder: whole)).code == 0)
+    let flags = Self.flags("Attention", steps: 7, folder: broken)
+    let first = try Program.run(ranks: 2, flags + ["--inject", "kill:rank=1,step=6"])
+    #expect(first.code != 0)
+    #expect(status(broken)["state"] as? String == "running")
+    let second = try Program.run(ranks: laterRanks, flags)
+    try #require(second.code == 0, "\(second.errors)")
+    #expect(try metrics(broken, event: "resume").map { $0["step"] as? Int } == [4])
+    #expect(try Self.weights(broken) == Self.weights(whole))
+    #expect(try Self.numbers(broken) == Self.numbers(whole))
+    #expect(status(broken)["state"] as? String == "done")
+  }
+
+  @Test("stopped by a signal and resumed") func preempted() throws {
+    let folder = try TemporaryFolder()
+    let (whole, broken) = (folder.path + "/whole", folder.path + "/broken")
+    #expect(try Program.run(Self.flags("Attention", steps: 12, folder: whole)).code == 0)
+    let flags = Self.flags("Attention", steps: 12, folder: broken)
+    // Slow steps, so that the signal comes before the end.
+    let running = try Program.start(
+      flags + ["--threads", "2", "--inject", "slow:rank=0,step=3,seconds=1"])
+    while running.process.isRunning, (status(broken)["state"] as? String) != "running" {
+      usleep(10_000)
+    }
+    kill(running.process.processIdentifier, SIGUSR1)
+    let result = running.finish()
+    #expect(result.code == 15, "\(result.errors)")
+    let stopped = status(broken)
+    #expect(stopped["state"] as? String == "preempted")
+    let step = try #require(stopped["step"] as? Int)
+    let name = String(format: "step-%08d", step)
+    #expect(FileManager.default.fileExists(atPath: "\(broken)/checkpoints/\(name)/manifest.json"))
+    #expect(try Program.run(ranks: 3, flags).code == 0)
+    #expect(try Self.weights(broken) == Self.weights(whole))
+    #expect(try Self.numbers(broken) == Self.numbers(whole))
+  }
+
+  @Test("more steps later are as good as at once") func extended() throws {
+    let folder = try TemporaryFolder()
+    let (whole, parts) = (folder.path + "/whole", folder.path + "/parts")
+    #expect(try Program.run(Self.flags("Attention", steps: 8, folder: whole)).code == 0)
+    for steps in [2, 5, 8] {
+      #expect(try Program.run(Self.flags("Attention", steps: steps, folder: parts)).code == 0)
+    }
+    #expect(try Self.weights(parts) == Self.weights(whole))
+    #expect(try Self.numbers(parts) == Self.numbers(whole))
+    let again = try Program.run(Self.flags("Attention", steps: 8, folder: parts))
+    #expect(again.code == 0 && again.errors.contains("is complete"))
+  }
+}

@@ -1,0 +1,477 @@
+#!/usr/bin/env bash
+# Tests of ./launch as its users meet it, with the program that was built before.
+# Tests/LaunchTests/run.sh [WORD]   WORD: only tests with that word in their name
+set -uo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+launch=$repository/launch
+export CONVNN_PROGRAM=${CONVNN_PROGRAM:-$repository/.build/release/convnn}
+[[ -x $CONVNN_PROGRAM ]] || { echo "No program at $CONVNN_PROGRAM: run ./launch build first."; exit 1; }
+unset ${!SLURM_@}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# A tiny run with everything random switched on: 3 steps an epoch.
+tiny=(--dataset cifar10 --data_path "$repository/Tests/Golden" --resize 16 --patch_size 8
+  --num_layers 1 --num_heads 2 --d_hidden 16 --d_mlp 16 --batch_size 20 --shards 8 --micro_batch 2
+  --augment --noise 0.1 --num_epochs 9 --max_steps 8 --checkpoint_every 2 --log_every 1 --no_progress)
+
+# ---- assertions --------------------------------------------------------------------------------
+
+problems=()
+problem() { problems+=("$*"); }
+equals() { [[ $2 == "$3" ]] || problem "$1: $2, expected $3"; }
+contains() { [[ $2 == *"$3"* ]] || problem "$1: no \"$3\" in: $2"; }
+lacks() { [[ $2 != *"$3"* ]] || problem "$1: \"$3\" in: $2"; }
+exists() { [[ -e $1 ]] || problem "$1 is missing"; }
+
+# Runs ./launch with the arguments; sets code, out (stdout) and err (stderr).
+run() {
+  "$launch" "$@" >"$folder/stdout" 2>"$folder/stderr" && code=0 || code=$?
+  out=$(<"$folder/stdout") err=$(<"$folder/stderr")
+}
+
+# Starts it instead; `finish` waits.
+start() {
+  "$launch" "$@" >"$folder/stdout" 2>"$folder/stderr" &
+  launched=$!
+}
+finish() {
+  wait "$launched" && code=0 || code=$?
+  out=$(<"$folder/stdout") err=$(<"$folder/stderr")
+}
+
+# Waits until the command succeeds, at most $1 seconds.
+within() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS <= deadline)) || { problem "not within the time: $*"; return 1; }
+    sleep 0.05
+  done
+}
+
+# Processes with $1 among their words, and optionally with $2 as the name of their program.
+processes() {
+  local file words
+  for file in /proc/[0-9]*/cmdline; do
+    mapfile -d '' -t words 2>/dev/null <"$file" || continue
+    [[ " ${words[*]} " == *" $1 "* && ${words[0]-} == *"${2-}" ]] || continue
+    file=${file#/proc/}
+    echo "${file%/cmdline}"
+  done
+}
+no_processes() { [[ -z $(processes "$1") ]]; }
+
+status() { sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p" "$1/status.json"; }
+reached() { [[ -r $1/metrics.jsonl ]] && grep -q "\"step\":$2," "$1/metrics.jsonl"; }
+weights() { cksum <"$1/model.safetensors"; }
+# Weights of the run that nothing disturbs.
+undisturbed() {
+  [[ -e $work/whole/model.safetensors ]] ||
+    "$launch" -np 1 "${tiny[@]}" --output_dir "$work/whole" 2>/dev/null
+  weights "$work/whole"
+}
+
+# A program of our own, to stand in for another: $1 is its name, standard input its text.
+stand_in() {
+  mkdir -p "$folder/bin"
+  { echo '#!/usr/bin/env bash'; cat; } >"$folder/bin/$1"
+  chmod +x "$folder/bin/$1"
+}
+
+# ---- the plan ----------------------------------------------------------------------------------
+
+test_ranks_follow_cores_and_threads() {
+  local first cores
+  first=$(taskset -pc $$ | sed 's/.*: \([0-9]*\).*/\1/')
+  out=$(taskset -c "$first" "$launch" --dry_run train 2>&1)
+  contains 'one core' "$out" 'mpirun -np 1 '
+  contains 'bound to none' "$out" '--bind-to none'
+  contains 'slots' "$out" '--host localhost:1 '
+  lacks 'one core' "$out" oversubscribe
+  if [[ ! -r /sys/fs/cgroup/cpu.max || $(</sys/fs/cgroup/cpu.max) == max* ]]; then
+    cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+    contains 'OpenMP has no say' "$(OMP_NUM_THREADS=1 "$launch" --dry_run)" \
+      "-np $((cores < 16 ? cores : 16)) "
+  fi
+  out=$(taskset -c "$first" "$launch" --dry_run -np 3 2>&1)
+  contains 'three ranks' "$out" '-np 3 '
+  contains 'yields' "$out" '--oversubscribe --mca mpi_yield_when_idle 1'
+  contains 'says so' "$out" '3 ranks x 1 threads share 1 cores'
+  out=$(taskset -c "$first" "$launch" --dry_run --threads 2 2>&1)
+  contains 'two threads' "$out" '-np 1 '
+  contains 'threads reach the program' "$out" '--threads 2'
+}
+
+test_options_in_any_spelling() {
+  local words
+  for words in '-np 3' '-n 3' '--ranks 3' '--ranks=3' '-np=3' '-np 7 -np 3'; do
+    # shellcheck disable=SC2086
+    contains "$words" "$("$launch" --dry_run $words 2>&1)" 'mpirun -np 3 '
+  done
+  contains 'leading zero' "$("$launch" --dry_run -np 08 2>&1)" 'mpirun -np 8 '
+  out=$("$launch" --dry-run --stall-timeout=7 --mpi-args '--mca a b' -np 1 --max-restarts 1 2>&1)
+  contains 'stall_timeout' "$out" '--stall_timeout 7'
+  contains 'mpi_args' "$out" '--mca a b '
+  lacks 'max_restarts is the launcher'"'"'s' "$out" restarts
+}
+
+test_flags_reach_the_program_untouched() {
+  run --dry_run -np 1 --output_dir 'a b' --lr=-1 --no-shuffle --layer KvtAttention
+  contains 'train' "$out" "$CONVNN_PROGRAM train --output_dir a\\ b --lr=-1 --no-shuffle --layer"
+  run -np 1 --dry_run evaluate --checkpoint x
+  contains 'evaluate' "$out" "$CONVNN_PROGRAM evaluate --checkpoint x"
+  run --dry_run
+  contains 'demonstration' "$out" '--dataset shapes'
+}
+
+test_hosts() {
+  run --dry_run --host a:2,b:3
+  contains 'host list' "$out" '-np 5 '
+  contains 'host list' "$out" '--host a:2\,b:3'
+  lacks 'host list' "$out" btl
+  for word in OPENBLAS_NUM_THREADS OMP_NUM_THREADS CONVNN_ATTEMPT; do
+    contains 'environment' "$out" "-x $word "
+  done
+  contains 'folder' "$out" "--wdir $PWD"
+  printf '# ours\nnode-a slots=2 max_slots=9 # fast\n\n node-b\tslots=4\nnode-c\n' >"$folder/hosts"
+  run --dry_run --hostfile "$folder/hosts"
+  contains 'hostfile' "$out" '-np 7 '
+  contains 'hostfile' "$out" "--hostfile $folder/hosts"
+  run --dry_run --host a:2 -np 3
+  contains 'more ranks than slots' "$out" '--oversubscribe'
+  contains 'more ranks than slots' "$err" '3 ranks share 2 slots'
+}
+
+test_slurm() {
+  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=5 "$launch" --dry_run train 2>&1)
+  contains 'tasks' "$out" '-np 5 '
+  lacks 'hosts are for Slurm to name' "$out" --host
+  contains 'environment' "$out" '-x OPENBLAS_NUM_THREADS '
+  out=$(SLURM_JOB_ID=7 "$launch" --dry_run train 2>&1)
+  lacks 'no number of tasks' "$out" ' -np '
+  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=5 "$launch" --dry_run -np 2 --host a:2 2>&1)
+  contains 'options win' "$out" '-np 2 '
+  contains 'options win' "$out" '--host a:2'
+}
+
+# ---- mistakes ----------------------------------------------------------------------------------
+
+# mistake CODE WORD ARGUMENTS…: ends with the code and one message with the word in it.
+mistake() {
+  local expected=$1 word=$2
+  shift 2
+  run "$@"
+  equals "exit code of $*" "$code" "$expected"
+  contains "$*" "$err" "$word"
+  equals "messages of $*" "$(grep -c '^Error: ' <<<"$err")" 1
+  lacks "$*" "$err" 'terminated normally'
+  (($(wc -l <<<"$err") <= 6)) || problem "$*: more than six lines: $err"
+}
+
+test_run_options_that_cannot_be() {
+  mistake 2 '--ranks is two' --ranks two
+  mistake 2 '-np needs a value' --dry_run -np
+  mistake 2 '--threads is empty' --threads ''
+  mistake 2 '--ranks is 99999999999' --ranks 99999999999
+  mistake 10 '-np is 0' -np 0
+  mistake 10 '--grace is -1' --grace -1
+  mistake 10 '--min_ranks is 0' --min_ranks=0
+  mistake 10 'a:2,b:2' --host 'a b'
+  mistake 10 'nowhere cannot be read' --hostfile nowhere
+  printf 'node-a slots=2\nnode-b slots=many\n' >"$folder/hosts"
+  mistake 10 'line 2: node-b slots=many' --hostfile "$folder/hosts"
+  echo '# nobody' >"$folder/hosts"
+  mistake 10 'names no host' --hostfile "$folder/hosts"
+}
+
+test_the_programs_mistakes_stay_one_message() {
+  mistake 2 --bogus -np 2 --bogus
+  mistake 10 --batch_size -np 2 "${tiny[@]}" --batch_size 0 --output_dir "$folder/run"
+  mistake 11 nowhere -np 2 "${tiny[@]}" --data_path nowhere --output_dir "$folder/run"
+  [[ ! -e $folder/run ]] || problem 'a refused run left a folder'
+}
+
+# ---- whole runs --------------------------------------------------------------------------------
+
+test_from_another_folder_through_a_link() {
+  ln -s "$launch" "$folder/convnn"
+  (cd "$folder" && ./convnn -np 2 "${tiny[@]}" --output_dir run) >"$folder/stdout" 2>&1
+  equals 'exit code' "$?" 0
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+  equals 'state' "$(status "$folder/run" state)" 'done'
+  equals 'exit_code' "$(status "$folder/run" exit_code)" 0
+  contains 'its own program' "$(env -u CONVNN_PROGRAM "$folder/convnn" --dry_run)" \
+    "$repository/.build/release/convnn train"
+}
+
+test_per_rank_logs() {
+  run -np 2 --per_rank_logs "${tiny[@]}" --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  contains 'still on the terminal' "$err" 'epoch   1'
+  contains 'in the log of rank 0' "$(cat "$folder"/run/logs/rank.0/std*)" 'epoch   1'
+  exists "$folder/run/logs/rank.1"
+}
+
+test_standard_input_is_left_alone() {
+  # A loop over lines that calls ./launch must not lose its lines to it.
+  local left
+  left=$(printf 'one\ntwo\n' |
+    ("$launch" -np 2 "${tiny[@]}" --output_dir "$folder/run" 2>"$folder/stderr" && cat))
+  equals 'what is left' "$left" $'one\ntwo'
+  "$launch" -np 2 "${tiny[@]}" --output_dir "$folder/closed" <&- 2>"$folder/stderr"
+  equals 'closed: exit code' "$?" 0
+  equals 'closed: weights' "$(weights "$folder/closed")" "$(undisturbed)"
+}
+
+test_nobody_reads_the_output() {
+  # A pipe whose reading end is closed before the first word; three ranks are worth a note at once.
+  mkfifo "$folder/pipe"
+  exec 8<>"$folder/pipe" 9>"$folder/pipe" 8<&-
+  "$launch" -np 3 "${tiny[@]}" --output_dir "$folder/run" >&9 2>&9
+  equals 'exit code' "$?" 0
+  exec 9>&-
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+}
+
+test_two_runs_side_by_side() {
+  "$launch" -np 2 "${tiny[@]}" --output_dir "$folder/a" 2>/dev/null &
+  run -np 3 "${tiny[@]}" --output_dir "$folder/b"
+  equals 'exit code of one' "$code" 0
+  wait $!
+  equals 'exit code of the other' "$?" 0
+  equals 'weights of one' "$(weights "$folder/a")" "$(undisturbed)"
+  equals 'weights of the other' "$(weights "$folder/b")" "$(undisturbed)"
+}
+
+test_mpis_own_sums_run_and_say_what_they_give_up() {
+  local loss
+  run -np 3 "${tiny[@]}" --reduce mpi --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  contains 'note' "$err" '--reduce mpi gives up the promise of equal bits'
+  undisturbed >/dev/null
+  # The same sums but for their rounding: five digits of the last loss.
+  loss='s/.*"step":8,"loss":\([0-9.]\{6\}\).*/\1/p'
+  equals 'loss' "$(sed -n "$loss" "$folder/run/metrics.jsonl")" \
+    "$(sed -n "$loss" "$work/whole/metrics.jsonl")"
+  run -np 3 "${tiny[@]}" --output_dir "$folder/run"
+  equals 'resumed with other sums: exit code' "$code" 10
+  contains 'resumed with other sums' "$err" '--reduce: mpi in the checkpoint, invariant now'
+}
+
+# Kills at random moments, also in the middle of saving; every start finds a whole checkpoint.
+test_killed_again_and_again() {
+  local attempt run=$folder/run
+  tiny+=(--checkpoint_every 1 --checkpoint_keep 1 --output_dir "$run")
+  RANDOM=7
+  for ((attempt = 0; attempt < 15; attempt++)); do
+    "$CONVNN_PROGRAM" train "${tiny[@]}" --max_steps 4000 --log_every 1000 --num_epochs 9999 \
+      2>>"$folder/stderr" &
+    # The first checkpoint has to be there before anything can be lost.
+    within 20 eval "compgen -G '$run/checkpoints/step-*[0-9]' >/dev/null"
+    sleep "0.$((RANDOM % 400 + 100))"
+    kill -KILL $! 2>/dev/null
+    wait $! 2>/dev/null
+    equals "code after attempt $attempt" "$?" 137
+    lacks "attempt $attempt" "$(<"$folder/stderr")" Error
+  done
+  local last
+  last=$(ls "$run/checkpoints" | sed -n 's/^step-0*\([0-9]*\)$/\1/p' | sort -n | tail -1)
+  run -np 1 "${tiny[@]}" --max_steps "$((last + 1))" --log_every 1000 --num_epochs 9999
+  equals 'exit code' "$code" 0
+  cp "$run/model.safetensors" "$folder/broken.safetensors"
+  run -np 1 "${tiny[@]}" --max_steps "$((last + 1))" --log_every 1000 --num_epochs 9999 \
+    --resume never --checkpoint_every 0
+  equals 'weights' "$(cksum <"$folder/broken.safetensors")" "$(weights "$run")"
+}
+
+# ---- lost ranks --------------------------------------------------------------------------------
+
+test_a_killed_rank_ends_the_run() {
+  run -np 2 "${tiny[@]}" --output_dir "$folder/run" --inject kill:rank=1,step=6
+  equals 'exit code' "$code" 16
+  contains 'message' "$err" "rank 1 on $(uname -n | cut -d. -f1)"
+  contains 'message' "$err" 'was ended by signal 9 (Killed), last step 5'
+  lacks 'mpirun is quiet' "$err" 'mpirun noticed'
+  contains 'advice' "$err" --max_restarts
+  equals 'state' "$(status "$folder/run" state)" failed
+  equals 'exit_code' "$(status "$folder/run" exit_code)" 16
+  equals 'step' "$(status "$folder/run" step)" 5
+  contains 'reason' "$(status "$folder/run" reason)" 'signal 9'
+  run -np 3 "${tiny[@]}" --output_dir "$folder/run"
+  equals 'the same command again' "$code" 0
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+}
+
+test_restarts_give_the_same_bits() {
+  local kind
+  for kind in kill:rank=0 exit0:rank=1; do
+    rm -rf "$folder/run"
+    run -np 2 --max_restarts 1 "${tiny[@]}" --output_dir "$folder/run" --inject "$kind,step=5"
+    equals "$kind: exit code" "$code" 0
+    contains "$kind" "$err" 'Restart 1 of 1 on 2 ranks'
+    equals "$kind: resumed" "$(grep -c '"event":"resume","step":4}' "$folder/run/metrics.jsonl")" 1
+    equals "$kind: weights" "$(weights "$folder/run")" "$(undisturbed)"
+    equals "$kind: state" "$(status "$folder/run" state)" 'done'
+  done
+  contains 'a rank that leaves without a word' "$err" 'rank 1 on'
+  contains 'a rank that leaves without a word' "$err" 'ended before its work was done'
+}
+
+test_gives_up_after_the_last_restart() {
+  stand_in program <<<'echo "$CONVNN_ATTEMPT" >>"$attempts"; kill -SEGV $$'
+  export attempts=$folder/attempts
+  CONVNN_PROGRAM=$folder/bin/program run -np 1 --max_restarts 2 --output_dir "$folder/run"
+  equals 'exit code' "$code" 16
+  equals 'attempts' "$(paste -sd' ' "$attempts")" '0 1 2'
+  contains 'message' "$err" 'signal 11 (Segmentation fault)'
+}
+
+test_no_restart_after_a_mistake() {
+  run -np 2 --max_restarts 3 "${tiny[@]}" --output_dir "$folder/run" --inject nan:rank=1,step=3
+  equals 'exit code' "$code" 12
+  lacks 'restart' "$err" Restart
+  equals 'exit_code' "$(status "$folder/run" exit_code)" 12
+}
+
+test_a_rank_that_stands_still() {
+  run -np 2 --stall_timeout 2 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
+  equals 'exit code' "$code" 14
+  contains 'message' "$err" 'for rank 1 in'
+  equals 'exit_code' "$(status "$folder/run" exit_code)" 14
+  within 5 no_processes "$folder/run"
+}
+
+test_fewer_ranks_when_one_is_lost_twice() {
+  # Rank 1 dies at the first two attempts, before it starts.
+  stand_in program <<<'
+    ((OMPI_COMM_WORLD_RANK != 1 || CONVNN_ATTEMPT > 1)) || kill -KILL $$
+    exec "$genuine" "$@"'
+  genuine=$CONVNN_PROGRAM CONVNN_PROGRAM=$folder/bin/program \
+    run -np 3 --max_restarts 2 --min_ranks 2 "${tiny[@]}" --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  # Before MPI has started mpirun does not always say which rank it lost.
+  contains 'message' "$err" ', last step 0'
+  contains 'first' "$err" 'Restart 1 of 2 on 3 ranks'
+  contains 'second' "$err" 'Restart 2 of 2 on 2 ranks'
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+}
+
+test_goes_on_without_a_lost_host() {
+  # mpirun loses its first run; host b answers no more.
+  stand_in mpirun <<<'echo "$*" >>"$calls"; (($(wc -l <"$calls") > 1))'
+  stand_in ssh <<<'[[ " $* " != *" b "* ]]'
+  export calls=$folder/calls
+  PATH=$folder/bin:$PATH run --host a:2,b:2,c:1 --max_restarts 1 --min_ranks 3 --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  contains 'message' "$err" 'Host b does not answer'
+  contains 'first' "$(sed -n 1p "$calls")" '-np 5'
+  contains 'second' "$(sed -n 2p "$calls")" '-np 3'
+  contains 'second' "$(sed -n 2p "$calls")" '--host a:2,c:1'
+  rm "$calls"
+  PATH=$folder/bin:$PATH run --host a:2,b:2,c:1 --max_restarts 1 --min_ranks 4 --output_dir "$folder/run"
+  equals 'too few: exit code' "$code" 16
+  contains 'too few' "$err" 'only 3 ranks have a host left, --min_ranks is 4'
+  equals 'too few: attempts' "$(wc -l <"$calls")" 1
+}
+
+# ---- signals -----------------------------------------------------------------------------------
+
+# From step 3 on every step takes seconds, so that a signal meets the run in the middle.
+slow() { start -np 2 "$@" "${tiny[@]}" --output_dir "$folder/run" --inject "slow:rank=0,step=3,seconds=$seconds"; }
+
+test_a_signal_leads_to_a_checkpoint() {
+  local signal seconds=1
+  for signal in TERM USR1; do
+    rm -rf "$folder/run"
+    slow
+    within 20 reached "$folder/run" 2
+    kill -"$signal" "$launched"
+    finish
+    equals "$signal: exit code" "$code" 15
+    equals "$signal: state" "$(status "$folder/run" state)" preempted
+    equals "$signal: exit_code" "$(status "$folder/run" exit_code)" 15
+    exists "$folder/run/checkpoints/step-$(printf %08d "$(status "$folder/run" step)")/manifest.json"
+    run -np 1 "${tiny[@]}" --output_dir "$folder/run"
+    equals "$signal: weights" "$(weights "$folder/run")" "$(undisturbed)"
+  done
+}
+
+test_a_second_signal_ends_at_once() {
+  local seconds=60 begin
+  slow
+  within 20 reached "$folder/run" 2
+  kill -INT "$launched" 2>/dev/null
+  kill -TERM "$launched"
+  within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  begin=$SECONDS
+  kill -TERM "$launched"
+  finish
+  ((SECONDS - begin <= 5)) || problem "it took $((SECONDS - begin)) s"
+  equals 'exit code' "$code" 16
+  within 5 no_processes "$folder/run"
+}
+
+test_grace_has_an_end() {
+  local seconds=60
+  slow --grace 1 --max_restarts 3
+  within 20 reached "$folder/run" 2
+  kill -TERM "$launched"
+  finish
+  equals 'exit code' "$code" 16
+  lacks 'restart' "$err" Restart
+  contains 'message' "$err" 'ended by a signal before a checkpoint'
+  equals 'state' "$(status "$folder/run" state)" failed
+}
+
+test_killed_launchers_and_mpiruns_leave_nothing() {
+  local seconds=60 victim
+  for victim in mpirun launch; do
+    rm -rf "$folder/run"
+    slow
+    within 20 reached "$folder/run" 2
+    if [[ $victim == mpirun ]]; then
+      kill -KILL "$(processes "$folder/run" mpirun)"
+    else
+      kill -KILL "$launched"
+    fi
+    finish 2>/dev/null
+    equals "$victim: exit code" "$code" "$([[ $victim == mpirun ]] && echo 16 || echo 137)"
+    within 5 no_processes "$folder/run"
+  done
+}
+
+test_the_next_start_sweeps_up() {
+  local stale session
+  stale=/dev/shm/vader_segment.$(uname -n).test.$$
+  session=${TMPDIR:-/tmp}/ompi.$(uname -n | cut -d. -f1).$EUID/pid.999999999
+  touch "$stale" && mkdir -p "$session/0"
+  stand_in program <<<'exit 0'
+  CONVNN_PROGRAM=$folder/bin/program run -np 1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  [[ ! -e $stale ]] || problem "$stale is still there"
+  [[ ! -e $session ]] || problem "$session is still there"
+  rm -rf "$stale" "$session"
+}
+
+# ---- all of them -------------------------------------------------------------------------------
+
+passed=0 failed=0
+for name in $(declare -F | sed -n 's/^declare -f test_//p'); do
+  [[ $name == *"${1-}"* ]] || continue
+  folder=$work/$name problems=()
+  mkdir -p "$folder"
+  before=$SECONDS
+  "test_$name"
+  if ((${#problems[@]} == 0)); then
+    passed=$((passed + 1))
+    echo "passed  ${name//_/ } ($((SECONDS - before)) s)"
+  else
+    failed=$((failed + 1))
+    echo "FAILED  ${name//_/ }"
+    printf '        %s\n' "${problems[@]}"
+  fi
+done
+echo "$passed passed, $failed failed"
+((failed == 0 && passed > 0))

@@ -1,0 +1,41 @@
+// Every golden layer file, forward and backward.
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Models
+
+/// The layer of a golden file, with the file's candidates.
+func goldenLayer(_ file: LayerFile) throws -> any AttentionLayer {
+  try makeAttentionLayer(
+    file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
+    scratch: Scratch(), candidates: file.candidates)
+}
+
+@Suite("Golden layers") struct GoldenLayerTests {
+  /// Golden files whose names begin with one of `prefixes`, as "folder/name".
+  static func files(_ prefixes: [String]) -> [String] {
+    ["layers", "reference_layers"].flatMap { folder in
+      let url = goldenFolder.appendingPathComponent(folder)
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: url.path)) ?? []
+      return names.sorted().filter { name in prefixes.contains { name.hasPrefix($0) } }
+        .map { "\(folder)/\($0)" }
+    }
+  }
+
+  static let all = files([
+    "attention", "branch", "convnn", "kvt", "local", "neighborhood", "sparse",
+  ])
+
+  @Test("every file is there")
+  func count() { #expect(Self.all.count == 175) }
+
+  @Test("output and gradients agree", arguments: all)
+  func agrees(name: String) throws {
+    let path = goldenFolder.appendingPathComponent(name).path
+    // Golden values are double precision's, rounded to floats; the layer sums floats.
+    let result = try verifyLayerFile(path, tolerance: 2e-6, makeLayer: goldenLayer)
+    let worst = result.comparison.worst
+    #expect(result.passed, "\(worst.tensor) \(worst.error)")
+  }
+}

@@ -1,0 +1,269 @@
+// The whole model against a plain one in double precision that keeps every token in every block.
+import Foundation
+import Tensors
+import Testing
+
+@testable import Models
+
+// B images, S image side, p patch side, T tokens, D width, M MLP width, C classes.
+
+/// Forward pass and loss in double precision, evaluation mode, layer `Attention`.
+struct SlowModel {
+  let configuration: ModelConfiguration
+  let layout: ParameterLayout
+  var criterion = Criterion.crossEntropy
+  var smoothing = 0.0
+
+  private func range(_ name: String) -> Range<Int> {
+    layout.places.first { $0.spec.name == name }!.range
+  }
+
+  /// y = x · Wᵀ + b for rows of x.
+  private func linear(_ x: [[Double]], _ p: [Double], _ name: String, _ map: String = "")
+    -> [[Double]]
+  {
+    let weight = p[range("\(name)\(map).weight")]
+    let bias = p[range("\(name)\(map).bias")]
+    return x.map { row in
+      bias.indices.map { i in
+        let start = weight.startIndex + (i - bias.startIndex) * row.count
+        return row.indices.reduce(bias[i]) { $0 + row[$1] * weight[start + $1] }
+      }
+    }
+  }
+
+  private func norm(_ x: [[Double]], _ p: [Double], _ name: String) -> [[Double]] {
+    let gamma = Array(p[range("\(name).weight")])
+    let beta = Array(p[range("\(name).bias")])
+    return x.map { row in
+      let mean = row.reduce(0, +) / Double(row.count)
+      let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(row.count)
+      return row.indices.map {
+        gamma[$0] * (row[$0] - mean) / (variance + 1e-5).squareRoot() + beta[$0]
+      }
+    }
+  }
+
+  private func embed(_ image: ArraySlice<Float>, _ p: [Double]) -> [[Double]] {
+    let c = configuration
+    let (side, patch) = (c.imageSize, c.patchSize)
+    var patches: [[Double]] = []
+    for row in 0..<c.grid {
+      for column in 0..<c.grid {
+        patches.append(
+          (0..<3 * patch * patch).map { i in
+            let (channel, y, x) = (i / (patch * patch), i / patch % patch, i % patch)
+            let at = (channel * side + row * patch + y) * side + column * patch + x
+            return Double(image[image.startIndex + at])
+          })
+      }
+    }
+    let projected = linear(patches, p, "patch_embedding.linear_projection")
+    let tokens =
+      [Array(p[range("positional_encoding.cls_tokens")])]
+      + norm(projected, p, "patch_embedding.norm")
+    return tokens.enumerated().map { t, row in
+      row.indices.map { i in
+        let angle = Double(t) / pow(10000, Double(i / 2 * 2) / Double(c.width))
+        return row[i] + (i % 2 == 0 ? sin(angle) : cos(angle))
+      }
+    }
+  }
+
+  func logits(_ image: ArraySlice<Float>, _ p: [Double]) -> [Double] {
+    let c = configuration
+    var x = embed(image, p)
+    let attention = SlowAttention(
+      width: c.width, heads: c.numHeads, headWidth: c.width / c.numHeads, tokens: c.tokens,
+      queries: c.tokens, images: 1, keys: { _, scores in Array(scores.indices) })
+    for block in 0..<c.numLayers {
+      let prefix = "transformer_encoder.\(block)."
+      let first = range(prefix + "attention.W_q.weight").lowerBound
+      let weights = Array(p[first..<first + 4 * c.width * c.width])
+      let attended = attention.forward(norm(x, p, prefix + "norm1").flatMap { $0 }, weights)
+      for t in x.indices { for i in x[t].indices { x[t][i] += attended[t * c.width + i] } }
+      let hidden = linear(norm(x, p, prefix + "norm2"), p, prefix, "mlp.0")
+        .map { $0.map { $0 / 2 * erfc(-$0 / 2.0.squareRoot()) } }
+      let output = linear(hidden, p, prefix, "mlp.3")
+      for t in x.indices { for i in x[t].indices { x[t][i] += output[t][i] } }
+    }
+    return linear([x[0]], p, "classifier")[0]
+  }
+
+  /// Mean loss of a batch.
+  func loss(_ images: [Float], _ labels: [Int32], _ p: [Double]) -> Double {
+    let pixels = images.count / labels.count
+    return labels.enumerated().reduce(0) { sum, item in
+      let z = logits(images[item.offset * pixels..<(item.offset + 1) * pixels], p)
+      let total = log(z.reduce(0) { $0 + exp($1) })
+      return sum
+        + z.indices.reduce(0) { sum, c in
+          let hit = c == Int(item.element)
+          if criterion == .meanSquaredError {
+            return sum + pow(z[c] - (hit ? 1 : 0), 2) / Double(z.count)
+          }
+          let target = smoothing / Double(z.count) + (hit ? 1 - smoothing : 0)
+          return sum - target * (z[c] - total)
+        }
+    } / Double(labels.count)
+  }
+}
+
+@Suite("Whole model") struct WholeModelTests {
+  private let model: VisionTransformer
+  private let parameters: FloatSlab
+  private let images: [Float]
+  private let labels: [Int32] = [3, 0, 4]
+
+  init() throws { try self.init(dropout: 0) }
+
+  private init(dropout: Float) throws {
+    var c = ModelConfiguration()
+    c.imageSize = 12
+    c.patchSize = 4
+    c.numClasses = 5
+    c.numLayers = 2
+    c.numHeads = 2
+    c.width = 10
+    c.mlpWidth = 7
+    c.dropout = dropout
+    c.attentionDropout = dropout
+    model = try VisionTransformer(configuration: c, capacity: 3)
+    parameters = FloatSlab(count: model.layout.count)
+    model.layout.initialize(parameters.base, seed: 4)
+    // Norms away from one and zero, so that their gradients are tried in earnest.
+    let sequence = RandomSequence(seed: 5, purpose: .testInput)
+    for place in model.layout.places where place.spec.name.contains("norm") {
+      for i in place.range { parameters.base[i] += sequence.uniform(i) - 0.5 }
+    }
+    var pixels = [Float](repeating: 0, count: 3 * 3 * 12 * 12)
+    RandomSequence(seed: 6, purpose: .testInput).fillNormal(&pixels, count: pixels.count)
+    images = pixels
+  }
+
+  /// Mean loss and its gradient, in micro-batches of the given sizes.
+  private func train(
+    _ sizes: [Int], criterion: Criterion = .crossEntropy, smoothing: Double = 0,
+    _ parameters: FloatSlab? = nil
+  ) -> (loss: Double, gradients: [Float]) {
+    let gradients = FloatSlab(count: model.layout.count)
+    gradients.fill(.nan)
+    var statistics = BatchStatistics()
+    var first = 0
+    let pixels = images.count / 3
+    for size in sizes {
+      statistics += model.train(
+        TrainingPass(
+          parameters: (parameters ?? self.parameters).base, gradients: gradients.base,
+          accumulate: first > 0, lossWeight: 1.0 / 3, criterion: criterion,
+          labelSmoothing: smoothing, seed: 8, step: 2, firstPosition: first),
+        images: Array(images[first * pixels..<(first + size) * pixels]),
+        labels: Array(labels[first..<first + size]), count: size)
+      first += size
+    }
+    return (statistics.loss / 3, Array(gradients.buffer))
+  }
+
+  @Test(
+    "loss and every tensor's gradient",
+    arguments: [
+      (Criterion.crossEntropy, 0), (.crossEntropy, 0.2), (.meanSquaredError, 0),
+    ])
+  func gradients(criterion: Criterion, smoothing: Double) {
+    let slow = SlowModel(
+      configuration: model.configuration, layout: model.layout, criterion: criterion,
+      smoothing: smoothing)
+    let found = train([3], criterion: criterion, smoothing: smoothing)
+    let exact = Array(parameters.buffer).map(Double.init)
+    #expect(abs(found.loss - slow.loss(images, labels, exact)) < 2e-6)
+    for place in model.layout.places {
+      let gradient = found.gradients[place.range]
+      let size = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      // Both ends and the largest entry by themselves, and everything along one random direction.
+      let largest = place.range.max { abs(found.gradients[$0]) < abs(found.gradients[$1]) }!
+      var directions = Set([place.range.lowerBound, place.range.upperBound - 1, largest]).map {
+        [$0: 1.0]
+      }
+      let sequence = RandomSequence(seed: 7, purpose: .testInput)
+      directions.append(
+        Dictionary(
+          uniqueKeysWithValues: place.range.map { ($0, Double(sequence.uniform($0)) * 2 - 1) }))
+      for direction in directions {
+        func moved(_ by: Double) -> Double {
+          var p = exact
+          for (i, value) in direction { p[i] += by * value }
+          return slow.loss(images, labels, p)
+        }
+        // In double precision: truncation 1e-10, rounding 1e-11.
+        let numeric = (moved(1e-5) - moved(-1e-5)) / 2e-5
+        let slope = direction.reduce(0) { $0 + Double(found.gradients[$1.key]) * $1.value }
+        let length = direction.reduce(0) { $0 + $1.value * $1.value }.squareRoot()
+        // Sums of some hundred single-precision products through two blocks.
+        #expect(abs(slope - numeric) <= 1e-5 * size * length + 1e-8, "\(place.spec.name)")
+      }
+    }
+  }
+
+  @Test("logits equal those of a model that keeps all tokens") func logits() {
+    let slow = SlowModel(configuration: model.configuration, layout: model.layout)
+    let exact = Array(parameters.buffer).map(Double.init)
+    let found = images.withUnsafeBufferPointer {
+      model.logits(images: $0.baseAddress!, count: 3, parameters: parameters.base)
+    }
+    for image in 0..<3 {
+      let z = slow.logits(images[image * 432..<(image + 1) * 432], exact)
+      for c in 0..<5 { #expect(abs(Double(found[image * 5 + c]) - z[c]) < 5e-6) }
+    }
+  }
+
+  @Test(
+    "any micro-batches give the same gradient", arguments: [[1, 2], [2, 1], [1, 1, 1]], [0, 0.3])
+  func microBatches(sizes: [Int], dropout: Float) throws {
+    let tests = try WholeModelTests(dropout: dropout)
+    let (whole, parts) = (tests.train([3]), tests.train(sizes))
+    #expect(abs(whole.loss - parts.loss) < 1e-6)
+    for place in tests.model.layout.places {
+      var (difference, size) = (0.0, 0.0)
+      for i in place.range {
+        difference += pow(Double(whole.gradients[i] - parts.gradients[i]), 2)
+        size += pow(Double(whole.gradients[i]), 2)
+      }
+      // Only the order of sums differs: masks follow an image's place in the batch.
+      #expect(difference.squareRoot() <= 2e-6 * size.squareRoot() + 1e-9, "\(place.spec.name)")
+    }
+  }
+
+  @Test("gradients with dropout by differences of the model itself") func dropout() throws {
+    let tests = try WholeModelTests(dropout: 0.3)
+    let found = tests.train([3]).gradients
+    #expect(found != self.train([3]).gradients)
+    let copy = FloatSlab(count: found.count)
+    for place in tests.model.layout.places {
+      let size = place.range.reduce(0) { $0 + Double(found[$1]) * Double(found[$1]) }.squareRoot()
+      guard size > 0 else { continue }
+      // Along the gradient itself the slope is its length: the strongest signal there is.
+      func moved(_ by: Double) -> Double {
+        for i in 0..<found.count { copy.base[i] = tests.parameters.base[i] }
+        for i in place.range { copy.base[i] += Float(by * Double(found[i]) / size) }
+        return tests.train([3], copy).loss
+      }
+      // The loss is rounded at about 3e-7; steps of 0.02 make that 1.5e-5 and leave, at fourth order,
+      // a truncation of the same size.
+      let h = 0.02
+      let numeric = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+      #expect(abs(numeric - size) <= 1e-3 * size + 5e-5, "\(place.spec.name)")
+    }
+  }
+
+  @Test("the gradient slab grows from its beginning") func ready() {
+    var lengths: [Int] = []
+    let gradients = FloatSlab(count: model.layout.count)
+    _ = model.train(
+      TrainingPass(
+        parameters: parameters.base, gradients: gradients.base, accumulate: false, lossWeight: 1),
+      images: images, labels: labels, count: 3
+    ) { lengths.append($0) }
+    #expect(lengths == lengths.sorted() && Set(lengths).count == lengths.count)
+    #expect(lengths.last == model.layout.count && lengths.count == 3)
+  }
+}

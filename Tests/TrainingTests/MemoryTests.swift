@@ -1,0 +1,57 @@
+// Runs that cannot fit are refused, and only those.
+import Diagnostics
+import Models
+import Testing
+
+@testable import Training
+
+@Suite("Memory") struct MemoryTests {
+  @Test("the defaults fit into 2 GB a rank, not into a twentieth of that") func defaults() throws {
+    var c = RunConfiguration()
+    for layer in LayerKind.allCases {
+      c.model.layer = layer
+      #expect(throws: Never.self) {
+        try c.checkMemory(ranks: 4, ranksHere: 4, memory: 8_000_000_000)
+      }
+      let error = #expect(throws: RunError.self) {
+        try c.checkMemory(ranks: 4, ranksHere: 4, memory: 400_000_000)
+      }
+      #expect(error?.code == .configuration)
+      #expect(error?.message.contains("0.1 GB for each of its 4 ranks") == true)
+      #expect((error?.message.split(separator: "\n").count ?? 9) <= 6)
+    }
+  }
+
+  @Test("the estimate is below what an engine really holds, and not far")
+  func estimate() throws {
+    var c = RunConfiguration()
+    c.model.imageSize = 64
+    c.model.numLayers = 4
+    for batch in [1, 8] {
+      c.microBatch = batch
+      let (model, activations) = c.leastBytes(ranks: 1)
+      // Weights, gradients, two moments; the parameters of 4 blocks of ViT-Tiny by hand.
+      let block = 4 * 192 * 192 + 2 * 192 * 768 + 768 + 192 + 4 * 192
+      let count = 4 * block + (768 + 3) * 192 + 192 + 10 * 193
+      #expect(model == Double(4 * 5 * count))
+      // 17 tokens; three full blocks keep at least 4 + 5 widths and twice the MLP's.
+      let least = 4 * batch * 17 * 3 * (9 * 192 + 2 * 768)
+      #expect(activations > Double(least) && activations < Double(2 * least))
+    }
+  }
+
+  @Test("more threads and images need more") func grows() {
+    var c = RunConfiguration()
+    let one = c.leastBytes(ranks: 1)
+    c.recompute = true
+    #expect(c.leastBytes(ranks: 1).activations < one.activations / 2)
+    c.recompute = false
+    c.threads = 3
+    #expect(c.leastBytes(ranks: 1).activations == 3 * one.activations)
+    #expect(c.leastBytes(ranks: 2).model > one.model)
+    c.model.width *= 1024
+    #expect(throws: RunError.self) {
+      try c.checkMemory(ranks: 1, ranksHere: 1, memory: 1 << 40)
+    }
+  }
+}

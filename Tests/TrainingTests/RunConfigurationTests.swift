@@ -1,0 +1,63 @@
+// What flags leave open, and which values are refused.
+import Diagnostics
+import Testing
+
+@testable import Training
+
+@Suite("Run configuration") struct RunConfigurationTests {
+  @Test(
+    "shards: the largest power of two <= batch / 8, 2 to 16",
+    arguments: [(1, 2), (16, 2), (31, 2), (32, 4), (64, 8), (127, 8), (128, 16), (4096, 16)])
+  func shards(batch: Int, expected: Int) {
+    var c = RunConfiguration()
+    c.batchSize = batch
+    #expect(c.resolvedShards == expected)
+    c.shards = 64
+    #expect(c.resolvedShards == 64)
+  }
+
+  @Test("every setting is told once, and told apart") func flags() {
+    let c = RunConfiguration()
+    let flags = (c.numerics + c.conduct).map(\.flag)
+    #expect(Set(flags).count == flags.count)
+    for flag in ["layer", "K", "lr", "batch_size", "shards", "micro_batch", "seed", "data_path"] {
+      #expect(flags.contains(flag))
+    }
+    var other = c
+    other.learningRate = 2e-3
+    let differences = RunState(other).differences(from: RunState(c))
+    #expect(differences == ["--lr: 0.001 in the checkpoint, 0.002 now"])
+  }
+
+  @Test("impossible numbers are refused") func refused() {
+    let mistakes: [(inout RunConfiguration) -> Void] = [
+      { $0.batchSize = 0 }, { $0.learningRate = .infinity }, { $0.learningRate = 0 },
+      { $0.noise = -1 }, { $0.noise = .nan }, { $0.labelSmoothing = 1 }, { $0.shards = 12 },
+      { $0.microBatch = -1 }, { $0.microBatch = 257 }, { $0.minimumRate = 1 }, { $0.workers = -1 },
+      { $0.threads = 0 },
+      { $0.stallTimeout = 0 }, { $0.clipNorm = -0.5 }, { $0.checkpointKeep = 0 },
+      { $0.batchSize = .max }, { $0.threads = 100_000 }, { $0.shards = 1 << 20 },
+      { $0.noise = 1e300 }, { $0.stallTimeout = 1e30 }, { $0.resize = 1 << 30 },
+      { $0.model.patchSize = 0 }, { $0.resize = 225 }, { $0.model.width = 1 << 20 },
+    ]
+    #expect(throws: Never.self) { try RunConfiguration().validate() }
+    for mistake in mistakes {
+      var c = RunConfiguration()
+      mistake(&c)
+      let error = #expect(throws: RunError.self) { try c.validate() }
+      #expect(error?.code == .configuration)
+    }
+  }
+}
+
+@Suite("Fault injection") struct FaultInjectionTests {
+  @Test("specifications") func parse() throws {
+    let fault = try FaultInjection("slow:rank=2,step=7,seconds=0.5")
+    #expect(fault.kind == .slow && fault.rank == 2 && fault.step == 7 && fault.seconds == 0.5)
+    for text in ["", "kill", "kill:rank=1", "kill:rank=x,step=1", "boom:rank=0,step=1", "kill:a=1"]
+    {
+      let error = #expect(throws: RunError.self) { try FaultInjection(text) }
+      #expect(error?.code == .usage)
+    }
+  }
+}
