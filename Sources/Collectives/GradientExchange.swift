@@ -34,13 +34,15 @@ public final class GradientExchange: @unchecked Sendable {
   /// Floats of a gradient slab.
   public let count: Int
   public let mode: ReductionMode
+  /// In what form gradients travel; parameters always travel in fp32.
+  public let type: ReductionType
   /// The slices of this rank, ascending; `owned` holds them one after the other.
   public let ownedRanges: [Range<Int>]
   public let ownedCount: Int
   /// Seconds this rank was held up in `reduce`, `globalSumOfSquares` and `allGatherParameters`.
   public private(set) var secondsInExchange = 0.0
   /// Bytes this rank sent (in mode mpi: at least, as if by the best algorithm).
-  public private(set) var bytesSent = 0
+  public var bytesSent: Int { otherBytesSent + slices.bytesSent }
 
   let group: ProcessGroup
   let layout: SliceLayout
@@ -49,11 +51,10 @@ public final class GradientExchange: @unchecked Sendable {
   private let threadNodes: [(thread: Int, depth: Int)]
   private let threadMerges: [TreeMerge]
   private let threadRemaining: [Int]
-  /// Nodes of every rank in the order of shards: who holds them, and the additions up to the root.
-  private let nodeRanks: [Int]
-  private let rankMerges: [TreeMerge]
-  /// Other ranks' nodes of one bucket.
-  private let received: FloatSlab
+  private let arithmetic: TreeArithmetic
+  private let slices: SliceExchange
+  /// Beside the slices of gradients.
+  private var otherBytesSent = 0
   /// The finished sums of this rank's slices; a rank alone keeps them where they are.
   private let finished: FloatSlab?
   private var partials: [Double]
@@ -63,25 +64,32 @@ public final class GradientExchange: @unchecked Sendable {
   /// - Parameters:
   ///   - plan: for as many ranks as the group has.
   ///   - count: floats of a gradient slab.
+  ///   - type: fp32 with mode mpi.
   ///   - overlaps: exchange while others compute; needs more than one rank.
   ///   - bucketBlocks: blocks of a bucket.
   ///   - timeline: where to record what happens when.
   public init(
-    group: ProcessGroup, plan: ShardPlan, count: Int, mode: ReductionMode, overlaps: Bool = true,
+    group: ProcessGroup, plan: ShardPlan, count: Int, mode: ReductionMode,
+    type: ReductionType = .fp32, overlaps: Bool = true,
     bucketBlocks: Int = GradientExchange.defaultBucketBlocks, timeline: Timeline? = nil
   ) {
     precondition(plan.ranks == group.size && count >= 0)
+    precondition(mode == .invariant || type == .fp32, "MPI sums what it is given")
     self.group = group
     self.plan = plan
     self.count = count
     self.mode = mode
+    self.type = type
     self.timeline = timeline
+    let arithmetic = TreeArithmetic(type, shards: plan.shards)
+    self.arithmetic = arithmetic
     let layout = SliceLayout(count: count, ranks: plan.ranks, bucketBlocks: bucketBlocks)
     self.layout = layout
     ownedRanges = layout.owned(group.rank)
     ownedCount = ownedRanges.reduce(0) { $0 + $1.count }
     threads = (0..<plan.threads).map {
-      SubtreeSum(shards: plan.shards(rank: group.rank, thread: $0), count: count)
+      SubtreeSum(
+        shards: plan.shards(rank: group.rank, thread: $0), count: count, arithmetic: arithmetic)
     }
     let own = (0..<plan.threads).map {
       ShardTree.cover(plan.shards(rank: group.rank, thread: $0))
@@ -90,11 +98,7 @@ public final class GradientExchange: @unchecked Sendable {
       nodes.indices.map { (thread, $0) }
     }
     (threadMerges, threadRemaining) = ShardTree.merges(own.flatMap { $0 })
-    let covers = (0..<plan.ranks).map { ShardTree.cover(plan.shards(rank: $0)) }
-    nodeRanks = covers.enumerated().flatMap { [Int](repeating: $0.offset, count: $0.element.count) }
-    rankMerges = ShardTree.merges(covers.flatMap { $0 }).merges
-    let widest = (0..<layout.bucketCount).map { layout.owned(group.rank, bucket: $0).count }.max()!
-    received = FloatSlab(count: nodeRanks.count { $0 != group.rank } * widest)
+    slices = SliceExchange(group: group, plan: plan, layout: layout, arithmetic: arithmetic)
     finished = group.size > 1 ? FloatSlab(count: ownedCount) : nil
     partials = [Double](repeating: 0, count: layout.blockCount)
     if overlaps, group.size > 1, mode == .invariant {
@@ -220,22 +224,14 @@ extension GradientExchange {
 
   /// Adds the threads' nodes within a range of elements.
   private func mergeThreads(_ range: Range<Int>) {
-    add(
+    arithmetic.add(
       threadMerges, threadNodes.map { threads[$0.thread].base($0.depth) + range.lowerBound },
       range.count)
   }
 
-  private func add(_ merges: [TreeMerge], _ nodes: [UnsafeMutablePointer<Float>], _ count: Int) {
-    guard !merges.isEmpty else { return }
-    for first in stride(from: 0, to: count, by: Self.reductionBlock) {
-      // Block by block, so that a sum stays in cache until it is finished.
-      let length = min(Self.reductionBlock, count - first)
-      for merge in merges { ck_add(nodes[merge.into] + first, nodes[merge.from] + first, length) }
-    }
-  }
-
   /// Every bucket after the other, when nothing else is left to do: threads merge side by side.
   private func exchangeAll() throws {
+    ck_flush_denormals()
     let parts = threadMerges.isEmpty ? 0 : plan.threads
     DispatchQueue.concurrentPerform(iterations: parts) { part in
       ck_flush_denormals()
@@ -252,36 +248,9 @@ extension GradientExchange {
     }
   }
 
-  /// Sends every other rank its slice of this rank's nodes and finishes the tree for the own slice.
   private func exchangeSlices(_ bucket: Int) throws {
-    let slice = layout.owned(group.rank, bucket: bucket)
-    let own = nodes()
-    var all: [UnsafeMutablePointer<Float>] = []
-    var ownNodes = own.makeIterator()
-    var room = received.base
-    for rank in nodeRanks {
-      if rank == group.rank {
-        all.append(ownNodes.next()! + slice.lowerBound)
-      } else {
-        all.append(room)
-        room += slice.count
-      }
-    }
-    for peer in group.otherRanks {
-      for (slot, rank) in nodeRanks.enumerated() where rank == peer {
-        try group.receive(floats: all[slot], count: slice.count, from: peer, tag: .slice)
-      }
-    }
-    for peer in group.otherRanks {
-      let theirs = layout.owned(peer, bucket: bucket)
-      for node in own {
-        try group.send(floats: node + theirs.lowerBound, count: theirs.count, to: peer, tag: .slice)
-        bytesSent += theirs.count * MemoryLayout<Float>.stride
-      }
-    }
-    try group.waitForMessages("the exchange of gradients")
-    add(rankMerges, all, slice.count)
-    keep(all[0], bucket: bucket)
+    let start = layout.range(bucket: bucket).lowerBound
+    keep(try slices.exchange(bucket: bucket, nodes: nodes().map { $0 + start }), bucket: bucket)
   }
 
   /// Puts the finished sums of a bucket's slice where `owned` has them.
@@ -295,12 +264,12 @@ extension GradientExchange {
   private func allReduce() throws {
     mergeThreads(0..<count)
     let own = nodes()
-    add((1..<own.count).map { TreeMerge(into: 0, from: $0) }, own, count)
+    arithmetic.add((1..<own.count).map { TreeMerge(into: 0, from: $0, level: 0) }, own, count)
     guard group.size > 1 else { return }
     // MPI's call cannot be watched: first see, with a time limit, that everybody is there.
     try group.barrier()
     try group.check(cmp_allreduce_sum(own[0], count), "MPI's all-reduce")
-    bytesSent += 2 * count * (group.size - 1) / group.size * MemoryLayout<Float>.stride
+    otherBytesSent += 2 * count * (group.size - 1) / group.size * MemoryLayout<Float>.stride
     for bucket in 0..<layout.bucketCount {
       keep(own[0] + layout.owned(group.rank, bucket: bucket).lowerBound, bucket: bucket)
     }
@@ -321,7 +290,7 @@ extension GradientExchange {
       for peer in group.otherRanks {
         try group.send(
           base + own.lowerBound * stride, bytes: own.count * stride, to: peer, tag: tag)
-        bytesSent += own.count * stride
+        otherBytesSent += own.count * stride
       }
     }
     try group.waitForMessages(action)

@@ -14,10 +14,12 @@ struct TreeNode: Equatable, Sendable {
   var parent: TreeNode { TreeNode(level: level + 1, index: index / 2) }
 }
 
-/// One addition: the node in slot `into` becomes the sum of itself and of the node in slot `from`.
+/// One addition: the node in slot `into` becomes the sum of itself and of the node in slot `from`, a node
+/// at `level`.
 struct TreeMerge: Equatable, Sendable {
   let into: Int
   let from: Int
+  let level: Int
 }
 
 enum ShardTree {
@@ -46,8 +48,9 @@ enum ShardTree {
       {
         let right = stack.removeLast()
         let left = stack.removeLast()
-        merges.append(TreeMerge(into: left.slot, from: right.slot))
-        stack.append((left.node.parent, left.slot))
+        let parent = left.node.parent
+        merges.append(TreeMerge(into: left.slot, from: right.slot, level: parent.level))
+        stack.append((parent, left.slot))
       }
     }
     return (merges, stack.map(\.slot))

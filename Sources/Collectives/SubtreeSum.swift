@@ -1,5 +1,4 @@
 // What one thread sums by itself: its shards' gradients, joined to the largest subtrees.
-import CKernels
 import Tensors
 
 /// A stack of slabs; the slab at each depth is made when first needed and reused in every step.
@@ -9,15 +8,17 @@ import Tensors
 final class SubtreeSum {
   private let shards: Range<Int>
   private let count: Int
+  private let arithmetic: TreeArithmetic
   private var slabs: [FloatSlab] = []
   private(set) var nodes: [TreeNode] = []
   private var next: Int
   /// Elements of the current shard that have been taken over.
   private var taken = 0
 
-  init(shards: Range<Int>, count: Int) {
+  init(shards: Range<Int>, count: Int, arithmetic: TreeArithmetic) {
     self.shards = shards
     self.count = count
+    self.arithmetic = arithmetic
     next = shards.lowerBound
   }
 
@@ -33,11 +34,14 @@ final class SubtreeSum {
     precondition(shard == next && slabs.count > nodes.count && end <= count)
     let merges = completed(by: shard)
     let top = nodes.count
-    while merges > 0, taken < end {
+    while merges > 0 || arithmetic.roundsLeaves, taken < end {
       // Block by block, so that a sum stays in cache until it is finished.
       let length = min(GradientExchange.reductionBlock, end - taken)
-      for depth in stride(from: top, to: top - merges, by: -1) {
-        ck_add(slabs[depth - 1].base + taken, slabs[depth].base + taken, length)
+      arithmetic.finishLeaf(slabs[top].base + taken, length)
+      for level in 1..<merges + 1 {
+        let right = top + 1 - level
+        arithmetic.add(
+          slabs[right - 1].base + taken, slabs[right].base + taken, length, level: level)
       }
       taken += length
     }

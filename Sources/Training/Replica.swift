@@ -28,8 +28,8 @@ final class Replica {
     layout.initialize(parameters.base, seed: c.seed)
     timeline = c.trace ? Timeline(rank: group.rank) : nil
     exchange = GradientExchange(
-      group: group, plan: plan, count: layout.count, mode: c.reduce, overlaps: c.overlap,
-      timeline: timeline)
+      group: group, plan: plan, count: layout.count, mode: c.reduce, type: c.reduceType,
+      overlaps: c.overlap, timeline: timeline)
     optimizer = Optimizer(
       c.optimizer, owned: exchange.ownedRanges,
       parts: layout.places.map { ($0.range, c.decayAll || $0.spec.decays) },

@@ -52,10 +52,13 @@ struct BenchTable {
       notes.append(
         "loading \(name): " + number("images_per_second_per_core", "%.0f images/s per core"))
     }
-    if case .text(let mode)? = values["reduce"], case .integer(let bytes)? = values["bytes"] {
+    if case .text(let mode)? = values["reduce"], case .text(let type)? = values["reduce_dtype"],
+      case .integer(let bytes)? = values["bytes"], case .integer(let sent)? = values["bytes_sent"]
+    {
       notes.append(
-        "exchange of \(bytes / 1_000_000) MB, \(mode): "
-          + number("seconds_per_step", "%.2f ms", scale: 1e3))
+        "exchange of \(bytes / 1_000_000) MB, \(mode) \(type): "
+          + number("seconds_per_step", "%.2f ms", scale: 1e3)
+          + String(format: ", at most %.1f MB sent by a rank", Double(sent) * 1e-6))
     }
   }
 

@@ -2,6 +2,7 @@
 import CMessagePassing
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Collectives
@@ -43,9 +44,13 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
     "the exchange gives the bits of the tree", arguments: [1, 100, 50_001, 200_000], [1, 3])
   func exchange(count: Int, threads: Int) throws {
     let plan = try ShardPlan(shards: 32, ranks: group.size, threads: threads)
-    for (overlaps, bucketBlocks) in [(false, 64), (true, 64), (true, 1), (true, 5), (false, 5)] {
+    let ways: [(Bool, Int, ReductionType)] = [
+      (false, 64, .fp32), (true, 64, .fp32), (true, 1, .fp32), (true, 5, .fp32), (false, 5, .fp32),
+      (false, 64, .bf16), (true, 64, .bf16), (true, 1, .bf16), (false, 5, .bf16),
+    ]
+    for (overlaps, bucketBlocks, type) in ways {
       let exchange = GradientExchange(
-        group: group, plan: plan, count: count, mode: .invariant, overlaps: overlaps,
+        group: group, plan: plan, count: count, mode: .invariant, type: type, overlaps: overlaps,
         bucketBlocks: bucketBlocks)
       for step in 0..<2 {
         fill(exchange, step: step)
@@ -53,7 +58,7 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         let owned = exchange.ownedRanges.flatMap { Array($0) }
         #expect(owned.count == exchange.ownedCount)
         for (place, element) in owned.enumerated() {
-          let expected = treeSum(level: 5, index: 0) { cheapLeaf($0, element, step) }
+          let expected = treeSum(type, shards: 32) { cheapLeaf($0, element, step) }
           let found = exchange.owned[place]
           if found != expected {
             Issue.record("element \(element): \(found), expected \(expected)")
@@ -69,7 +74,7 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         for element in [0, count / 2, count - 1] {
           #expect(
             parameters.base[element]
-              == treeSum(level: 5, index: 0) { cheapLeaf($0, element, step) })
+              == treeSum(type, shards: 32) { cheapLeaf($0, element, step) })
         }
         let reference = parameters.buffer.reduce(0.0) { $0 + Double($1) * Double($1) }
         #expect(abs(squares - reference) <= 1e-9 * reference)
@@ -81,6 +86,81 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         if let whole { #expect(Array(whole.buffer) == Array(parameters.buffer)) }
       }
     }
+  }
+
+  @Test("any shards, sizes, threads and buckets give the bits of the tree", arguments: 0..<16)
+  func randomShapes(seed: Int) throws {
+    // The same numbers on all ranks.
+    let numbers = RandomSequence(seed: UInt64(seed), purpose: .testInput)
+    func choose(_ place: Int, _ range: ClosedRange<Int>) -> Int {
+      range.lowerBound + Int(numbers.uniform(place) * Float(range.count))
+    }
+    var shards = 1 << choose(0, 0...6)
+    let threads = choose(1, 1...3)
+    while shards < group.size * threads { shards *= 2 }
+    let count = choose(2, 1...90_000)
+    let type: ReductionType = seed % 4 == 0 ? .fp32 : .bf16
+    let exchange = GradientExchange(
+      group: group, plan: try ShardPlan(shards: shards, ranks: group.size, threads: threads),
+      count: count, mode: .invariant, type: type, overlaps: seed % 2 == 0,
+      bucketBlocks: choose(3, 1...6))
+    for step in 0..<2 {
+      fill(exchange, step: step)
+      try exchange.reduce()
+      for (place, element) in exchange.ownedRanges.flatMap({ Array($0) }).enumerated() {
+        let expected = treeSum(type, shards: shards) { cheapLeaf($0, element, step) }
+        let found = exchange.owned[place]
+        if found.bitPattern != expected.bitPattern {
+          Issue.record("\(shards) shards, element \(element): \(found), expected \(expected)")
+          break
+        }
+      }
+    }
+  }
+
+  @Test("what is not finite arrives", arguments: ReductionType.allCases)
+  func notFinite(type: ReductionType) throws {
+    let plan = try ShardPlan(shards: 8, ranks: group.size, threads: 1)
+    let exchange = GradientExchange(
+      group: group, plan: plan, count: 3, mode: .invariant, type: type)
+    for shard in plan.shards(rank: group.rank) {
+      let target = exchange.gradientTarget(thread: 0, shard: shard)
+      // The last shard's values come from the last rank.
+      target[0] = shard == 7 ? Float(bitPattern: 0x7F80_0001) : 1
+      target[1] = shard == 7 ? -.infinity : 1
+      target[2] = 1
+      exchange.commit(thread: 0, shard: shard)
+    }
+    try exchange.reduce()
+    let sums = FloatSlab(count: 3)
+    for (place, element) in exchange.ownedRanges.joined().enumerated() {
+      sums.base[element] = exchange.owned[place]
+    }
+    try exchange.allGatherParameters(sums.base)
+    #expect(sums.base[0].isNaN && sums.base[1] == -.infinity && sums.base[2] == 8)
+  }
+
+  @Test("bf16 sends half the bytes of gradients, and parameters as they are")
+  func bytes() throws {
+    let plan = try ShardPlan(shards: 8, ranks: group.size, threads: 1)
+    let count = 100_001
+    let parameters = FloatSlab(count: count)
+    var gradientBytes: [Int] = []
+    for type in ReductionType.allCases {
+      let exchange = GradientExchange(
+        group: group, plan: plan, count: count, mode: .invariant, type: type)
+      fill(exchange, step: 0)
+      try exchange.reduce()
+      gradientBytes.append(exchange.bytesSent)
+      try exchange.allGatherParameters(parameters.base)
+      #expect(
+        exchange.bytesSent - gradientBytes.last! == 4 * exchange.ownedCount * (group.size - 1))
+      let nodes = ShardTree.cover(plan.shards(rank: group.rank)).count
+      let width = type == .bf16 ? 2 : 4
+      let sent = group.size == 1 ? 0 : nodes * (count - exchange.ownedCount) * width
+      #expect(gradientBytes.last == sent)
+    }
+    #expect(gradientBytes[0] == 2 * gradientBytes[1])
   }
 
   @Test("MPI's own all-reduce is close to the tree") func allReduce() throws {

@@ -1,6 +1,7 @@
 // The tree of sums as workers carry it out, against its definition.
 import CKernels
 import Tensors
+import TestSupport
 import Testing
 
 @testable import Collectives
@@ -12,17 +13,28 @@ func leafValue(shard: Int, element: Int, step: Int = 0) -> Float {
   return value * (element % 3 == 0 ? 1e-3 : element % 3 == 1 ? 1 : 1e3)
 }
 
-/// The definition: node(level, i) = node(level − 1, 2i) + node(level − 1, 2i + 1).
-func treeSum(level: Int, index: Int, leaf: (Int) -> Float) -> Float {
-  level == 0
-    ? leaf(index)
-    : treeSum(level: level - 1, index: 2 * index, leaf: leaf)
-      + treeSum(level: level - 1, index: 2 * index + 1, leaf: leaf)
+/// The definition: node(level, i) = node(level − 1, 2i) + node(level − 1, 2i + 1); with bf16 every node
+/// but the root is rounded.
+func treeSum(_ type: ReductionType, shards: Int, leaf: (Int) -> Float) -> Float {
+  func node(_ shards: Range<Int>) -> Float {
+    shards.count == 1 ? leaf(shards.lowerBound) : child(shards, 0) + child(shards, 1)
+  }
+  func child(_ shards: Range<Int>, _ side: Int) -> Float {
+    let half = shards.count / 2
+    let start = shards.lowerBound + side * half
+    let sum = node(start..<start + half)
+    return type == .bf16 ? nearestBF16(sum) : sum
+  }
+  return node(0..<shards)
 }
 
 @Suite("Shard tree") struct ShardTreeTests {
-  @Test("threads and ranks give the bits of the definition", arguments: planShapes)
-  func bits(shards: Int, ranks: Int, threads: Int) throws {
+  @Test(
+    "threads and ranks give the bits of the definition", arguments: planShapes,
+    ReductionType.allCases)
+  func bits(shape: (Int, Int, Int), type: ReductionType) throws {
+    let (shards, ranks, threads) = shape
+    let arithmetic = TreeArithmetic(type, shards: shards)
     let plan = try ShardPlan(shards: shards, ranks: ranks, threads: threads)
     let count = 37
     var slabs: [UnsafeMutablePointer<Float>] = []
@@ -33,7 +45,7 @@ func treeSum(level: Int, index: Int, leaf: (Int) -> Float) -> Float {
       var rankSlabs: [UnsafeMutablePointer<Float>] = []
       for thread in 0..<threads {
         let range = plan.shards(rank: rank, thread: thread)
-        let sum = SubtreeSum(shards: range, count: count)
+        let sum = SubtreeSum(shards: range, count: count, arithmetic: arithmetic)
         for shard in range {
           let target = sum.target(shard: shard)
           for i in 0..<count { target[i] = leafValue(shard: shard, element: i) }
@@ -46,19 +58,18 @@ func treeSum(level: Int, index: Int, leaf: (Int) -> Float) -> Float {
         sums.append(sum)
       }
       let (merges, remaining) = ShardTree.merges(rankNodes)
-      for merge in merges { ck_add(rankSlabs[merge.into], rankSlabs[merge.from], count) }
+      arithmetic.add(merges, rankSlabs, count)
       let cover = ShardTree.cover(plan.shards(rank: rank))
       #expect(remaining.count == cover.count)
       nodes += cover
       slabs += remaining.map { rankSlabs[$0] }
     }
     let (merges, remaining) = ShardTree.merges(nodes)
-    for merge in merges { ck_add(slabs[merge.into], slabs[merge.from], count) }
+    arithmetic.add(merges, slabs, count)
     #expect(remaining == [0])
-    let top = shards.trailingZeroBitCount
     withExtendedLifetime(sums) {
       for i in 0..<count {
-        let expected = treeSum(level: top, index: 0) { leafValue(shard: $0, element: i) }
+        let expected = treeSum(type, shards: shards) { leafValue(shard: $0, element: i) }
         #expect(slabs[0][i].bitPattern == expected.bitPattern)
       }
     }

@@ -39,6 +39,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--patch_size 5", 10, "--patch_size", "5", "16"),
       Mistake("--dropout 1", 10, "--dropout"), Mistake("--shards 3", 10, "--shards", "3"),
       Mistake("--shards 1 --threads 2", 10, "--shards"),
+      Mistake("--reduce_dtype fp16", 2, "--reduce_dtype", "fp16", "bf16"),
+      Mistake("--reduce mpi --reduce_dtype bf16", 10, "--reduce_dtype", "--reduce invariant"),
       Mistake("--device cuda", 10, "--device", "cuda"),
       Mistake("--init_from nowhere.safetensors", 10, "nowhere.safetensors"),
       Mistake("--dataset cifar10 --data_path nowhere", 11, "nowhere", "./launch data cifar10"),

@@ -29,15 +29,19 @@ import Testing
     }
   }
 
-  @Test("ranks and threads change nothing", arguments: ["Attention", "KvtAttention"])
+  @Test(
+    "ranks and threads change nothing",
+    arguments: ["Attention", "KvtAttention", "Attention --reduce_dtype bf16"])
   func ranks(layer: String) throws {
     let folder = try TemporaryFolder()
+    let words = layer.split(separator: " ").map(String.init)
     var all: [(String, [String])] = []
     for (ranks, threads) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (8, 1), (2, 2), (1, 3)] {
       let run = folder.path + "/\(ranks)x\(threads)"
       let result = try Program.run(
         ranks: ranks,
-        Self.flags(layer, steps: 7, folder: run) + ["--threads", "\(threads)"])
+        Self.flags(words[0], steps: 7, folder: run) + words.dropFirst()
+          + ["--threads", "\(threads)"])
       try #require(result.code == 0, "\(result.errors)")
       all.append((try Self.weights(run), try Self.numbers(run)))
     }
@@ -70,6 +74,20 @@ import Testing
     }
     #expect(all[0].1.count == 3)
     #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
+  }
+
+  @Test("gradients in bf16 give other bits, and no run goes on with the other kind")
+  func reductionType() throws {
+    let folder = try TemporaryFolder()
+    for type in ["fp32", "bf16"] {
+      let flags = Self.flags("Attention", steps: 2, folder: "\(folder.path)/\(type)")
+      #expect(try Program.run(ranks: 2, flags + ["--reduce_dtype", type]).code == 0)
+    }
+    #expect(try Self.weights(folder.path + "/fp32") != Self.weights(folder.path + "/bf16"))
+    let other = try Program.run(
+      Self.flags("Attention", steps: 4, folder: folder.path + "/bf16"))
+    #expect(other.code == 10)
+    #expect(other.errors.contains("--reduce_dtype: bf16 in the checkpoint, fp32 now"))
   }
 
   @Test("another seed gives other bits") func seed() throws {

@@ -27,6 +27,12 @@ import Testing
     other.learningRate = 2e-3
     let differences = RunState(other).differences(from: RunState(c))
     #expect(differences == ["--lr: 0.001 in the checkpoint, 0.002 now"])
+    other = c
+    other.reduceType = .bf16
+    #expect(
+      RunState(other).differences(from: RunState(c)) == [
+        "--reduce_dtype: fp32 in the checkpoint, bf16 now"
+      ])
   }
 
   @Test("impossible numbers are refused") func refused() {

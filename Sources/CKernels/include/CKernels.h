@@ -18,5 +18,6 @@
 #include "optimizer_kernels.h"
 #include "random_kernels.h"
 #include "reduction_kernels.h"
+#include "rounding_kernels.h"
 
 #endif

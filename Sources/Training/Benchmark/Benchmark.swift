@@ -73,15 +73,19 @@ public final class Benchmark {
       line(describe(benchmark, samples[index], peak: peaks[min(index, peaks.count - 1)]))
     }
     guard let first = benchmarks.first else { return }
-    for mode in ReductionMode.allCases {
-      let c = first.configuration
-      let count = first.replica.layout.count
-      let seconds = try ExchangeBenchmark.seconds(
-        group, shards: c.resolvedShards, threads: c.threads, count: count, mode: mode,
+    let c = first.configuration
+    let count = first.replica.layout.count
+    let ways: [(ReductionMode, ReductionType)] = [
+      (.invariant, .fp32), (.invariant, .bf16), (.mpi, .fp32),
+    ]
+    for (mode, type) in ways {
+      let (seconds, bytesSent) = try ExchangeBenchmark.measure(
+        group, shards: c.resolvedShards, threads: c.threads, count: count, mode: mode, type: type,
         repetitions: max(repetitions, 5))
       line([
         ("event", .text("exchange")), ("reduce", .text(mode.rawValue)),
-        ("ranks", .integer(group.size)), ("bytes", .integer(4 * count)),
+        ("reduce_dtype", .text(type.rawValue)), ("ranks", .integer(group.size)),
+        ("bytes", .integer(4 * count)), ("bytes_sent", .integer(bytesSent)),
         ("seconds_per_step", .number(median(seconds))),
         ("seconds_min", .number(seconds.min() ?? 0)), ("seconds_max", .number(seconds.max() ?? 0)),
       ])

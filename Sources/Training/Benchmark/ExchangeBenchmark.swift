@@ -3,16 +3,19 @@ import Collectives
 import Tensors
 
 enum ExchangeBenchmark {
-  /// Seconds of summing and exchanging gradients and parameters of `count` floats, per repetition.
-  /// All ranks call it together.
-  static func seconds(
+  /// Sums and exchanges gradients and parameters of `count` floats. All ranks call it together.
+  ///
+  /// - Returns: seconds of every repetition; bytes of gradients and parameters that a rank sends in
+  ///   one, the most of any rank (`GradientExchange.bytesSent`).
+  static func measure(
     _ group: ProcessGroup, shards: Int, threads: Int, count: Int, mode: ReductionMode,
-    repetitions: Int
-  ) throws -> [Double] {
+    type: ReductionType, repetitions: Int
+  ) throws -> (seconds: [Double], bytesSent: Int) {
     let plan = try ShardPlan(shards: shards, ranks: group.size, threads: threads)
-    let exchange = GradientExchange(group: group, plan: plan, count: count, mode: mode)
+    let exchange = GradientExchange(
+      group: group, plan: plan, count: count, mode: mode, type: type)
     let parameters = FloatSlab(count: count)
-    return try (0...repetitions).map { _ in
+    let seconds = try (0...repetitions).map { _ in
       for thread in 0..<threads {
         for shard in plan.shards(rank: group.rank, thread: thread) {
           exchange.gradientTarget(thread: thread, shard: shard)[0] = 1
@@ -27,5 +30,7 @@ enum ExchangeBenchmark {
       try group.barrier()
       return start.secondsUntilNow
     }.dropFirst().map { $0 }
+    let sent = Double(exchange.bytesSent / (repetitions + 1))
+    return (seconds, Int(try group.allGather([sent]).map { $0[0] }.max() ?? sent))
   }
 }

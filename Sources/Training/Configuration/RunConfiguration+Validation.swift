@@ -11,6 +11,13 @@ extension RunConfiguration {
   public func validate(ranks: Int = 1) throws {
     try validateCounts()
     try validateRates()
+    try require(
+      reduce == .invariant || reduceType == .fp32,
+      """
+      --reduce_dtype \(reduceType.rawValue) needs --reduce invariant: MPI's own all-reduce would sum \
+      in that precision.
+      Leave one of the two flags out.
+      """)
     // The side of the images follows from the flags; the classes are the data set's.
     guard resize > 0 || dataset != .imagenet else { return }
     var c = self

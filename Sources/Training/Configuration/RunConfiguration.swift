@@ -42,6 +42,8 @@ public struct RunConfiguration: Sendable {
   /// 0: a function of the model.
   public var microBatch = 0
   public var reduce = ReductionMode.invariant
+  /// In what form gradients travel between ranks; part of the numerics on one rank too.
+  public var reduceType = ReductionType.fp32
   /// Compute activations again in the backward pass instead of keeping them.
   public var recompute = false
   /// Exchange gradients while the backward pass goes on.

@@ -20,6 +20,7 @@ extension BadImagePolicy: ExpressibleByArgument {}
 extension OptimizerKind: ExpressibleByArgument {}
 extension SchedulerKind: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
+extension ReductionType: ExpressibleByArgument {}
 
 /// True or False, in any case.
 struct Truth: ExpressibleByArgument {

@@ -24,6 +24,10 @@ struct SystemFlags: ParsableArguments {
     help: "Sums in canonical order, or MPI's own, without equal bits (default: invariant).")
   var reduce: ReductionMode?
   @Option(
+    name: .customLong("reduce_dtype"),
+    help: "Gradients between ranks: fp32, or bf16 for half the bytes (default: fp32).")
+  var reduceType: ReductionType?
+  @Option(
     name: .customLong("overlap"),
     help: "Exchange gradients while the backward pass goes on (default: True); same bits.")
   var overlap: Truth?
@@ -55,6 +59,7 @@ struct SystemFlags: ParsableArguments {
     (shards?.count).put(&c.shards)
     (microBatch?.count).put(&c.microBatch)
     reduce.put(&c.reduce)
+    reduceType.put(&c.reduceType)
     (overlap?.value).put(&c.overlap)
     if recompute { c.recompute = true }
     stallTimeout.put(&c.stallTimeout)
