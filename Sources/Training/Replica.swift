@@ -29,7 +29,7 @@ final class Replica {
     timeline = c.trace ? Timeline(rank: group.rank) : nil
     exchange = GradientExchange(
       group: group, plan: plan, count: layout.count, mode: c.reduce, type: c.reduceType,
-      overlaps: c.overlap, timeline: timeline)
+      overlaps: c.overlap, bucketBlocks: c.bucketBlocks, timeline: timeline)
     optimizer = Optimizer(
       c.optimizer, owned: exchange.ownedRanges,
       parts: layout.places.map { ($0.range, c.decayAll || $0.spec.decays) },

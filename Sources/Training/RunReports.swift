@@ -38,13 +38,18 @@ final class RunReports {
       resumed && Self.isBefore(state, result: $0)
     }
     if resumed {
-      try metrics.write(jsonObject([("event", .text("resume")), ("step", .integer(state.step))]))
+      try metrics.write(
+        jsonObject([
+          ("event", .text("resume")), ("step", .integer(state.step)),
+          ("bucket_mb", .integer(configuration.bucketMegabytes)),
+        ]))
     } else {
       try metrics.write(
         jsonObject([
           ("event", .text("start")), ("ranks", .integer(trainer.group.size)),
           ("threads", .integer(configuration.threads)),
           ("parameters", .integer(trainer.parameters.count)),
+          ("bucket_mb", .integer(configuration.bucketMegabytes)),
         ]))
       try results.write(self.trainer.resultsHeader)
     }

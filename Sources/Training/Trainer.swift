@@ -26,18 +26,24 @@ public final class Trainer {
   /// - Throws: `SharedError`, the same on all ranks.
   public init(_ given: RunConfiguration, group: ProcessGroup) throws {
     self.group = group
-    let (c, train, test, replica) = try group.together {
+    var (c, train, test) = try group.together {
       try given.validate(ranks: group.size)
       // Not before it is known to be a time.
       group.stallTimeout = given.stallTimeout
       let train = try DataSetup.open(.train, given)
       let test = try DataSetup.open(.test, given)
       let c = try DataSetup.fit(given, to: train, ranks: group.size)
-      return (c, train, test, try Replica(c, group: group))
+      _ = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
+      return (c, train, test)
     }
+    try Agreement.checkRun(
+      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
+      data: [train.fingerprint, test.fingerprint])
+    if let choice = try c.settleBuckets(group), group.rank == 0 { say(choice.note) }
     configuration = c
     self.train = train
     self.test = test
+    let replica = try group.together { [c] in try Replica(c, group: group) }
     self.replica = replica
     let trainLoader = DataSetup.loader(train, c, training: true)
     let testLoader = DataSetup.loader(test, c, training: false)
@@ -48,9 +54,6 @@ public final class Trainer {
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
     weightFile = WeightFile(c.model, replica.engines[0])
     state = RunState(c)
-    try Agreement.checkRun(
-      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
-      data: [train.fingerprint, test.fingerprint])
   }
 
   deinit { for loader in loaders { loader.stop() } }

@@ -1,4 +1,5 @@
 // What needs several ranks: run the test binary under mpirun with the filter Distributed.
+import CKernels
 import CMessagePassing
 import Foundation
 import Tensors
@@ -76,8 +77,13 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
             parameters.base[element]
               == treeSum(type, shards: 32) { cheapLeaf($0, element, step) })
         }
-        let reference = parameters.buffer.reduce(0.0) { $0 + Double($1) * Double($1) }
-        #expect(abs(squares - reference) <= 1e-9 * reference)
+        // Block by block, whoever owns them.
+        let reference = stride(from: 0, to: count, by: GradientExchange.reductionBlock).reduce(0.0)
+        {
+          let length = min(GradientExchange.reductionBlock, count - $1)
+          return $0 + ck_sum_of_squares(parameters.base + $1, length)
+        }
+        #expect(squares == reference)
         #expect(Set(try group.allGather([squares]).map { $0[0] }).count == 1)
         let own = FloatSlab(count: exchange.ownedCount)
         exchange.pickSlices(of: parameters.base, into: own.base)
@@ -116,6 +122,17 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         }
       }
     }
+  }
+
+  @Test("all ranks choose one size of buckets", arguments: [1_000, 2_000_000], [false, true])
+  func bucketChoice(count: Int, overlaps: Bool) throws {
+    let plan = try ShardPlan(shards: 16, ranks: group.size, threads: 1)
+    let choice = try BucketChoice.measure(
+      group: group, plan: plan, count: count, type: .bf16, overlaps: overlaps)
+    #expect(choice.candidates.contains(choice.megabytes))
+    #expect(choice.candidates.count == (group.size > 1 && count > 1_000 ? 2 : 1))
+    let all = try group.allGather([Double(choice.megabytes)])
+    #expect(Set(all).count == 1)
   }
 
   @Test("what is not finite arrives", arguments: ReductionType.allCases)

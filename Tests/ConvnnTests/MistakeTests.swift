@@ -41,6 +41,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--shards 1 --threads 2", 10, "--shards"),
       Mistake("--reduce_dtype fp16", 2, "--reduce_dtype", "fp16", "bf16"),
       Mistake("--reduce mpi --reduce_dtype bf16", 10, "--reduce_dtype", "--reduce invariant"),
+      Mistake("--bucket_mb -1", 10, "--bucket_mb", "-1"),
+      Mistake("--bucket_mb small", 2, "--bucket_mb", "small"),
       Mistake("--device cuda", 10, "--device", "cuda"),
       Mistake("--init_from nowhere.safetensors", 10, "nowhere.safetensors"),
       Mistake("--dataset cifar10 --data_path nowhere", 11, "nowhere", "./launch data cifar10"),

@@ -76,6 +76,29 @@ import Testing
     #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
   }
 
+  @Test("the size of buckets changes nothing and is told") func buckets() throws {
+    let folder = try TemporaryFolder()
+    var all: [(String, [String])] = []
+    let cases = [(1, "auto"), (2, "1"), (2, "2"), (2, "100"), (2, "auto"), (3, "1"), (3, "auto")]
+    for (ranks, size) in cases {
+      let run = "\(folder.path)/\(ranks)-\(size)"
+      // 2.1 million parameters: buckets of 1 MB are 8, those of 4 MB are 2.
+      let result = try Program.run(
+        ranks: ranks,
+        Self.flags("Attention", steps: 2, folder: run)
+          + ["--d_hidden", "256", "--d_mlp", "1536", "--bucket_mb", size])
+      try #require(result.code == 0, "\(result.errors)")
+      all.append((try Self.weights(run), try Self.numbers(run)))
+      let told = try #require(try metrics(run, event: "start").first?["bucket_mb"] as? Int)
+      let isMeasured = ranks > 1 && size == "auto"
+      #expect(isMeasured ? [1, 4].contains(told) : told == Int(size) ?? 4)
+      #expect(result.errors.contains("buckets of \(told) MB, the best of 1, 4") == isMeasured)
+      let arguments = try String(contentsOfFile: run + "/args.txt", encoding: .utf8)
+      #expect(arguments.contains("bucket_mb: \(told)\n"))
+    }
+    #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
+  }
+
   @Test("gradients in bf16 give other bits, and no run goes on with the other kind")
   func reductionType() throws {
     let folder = try TemporaryFolder()

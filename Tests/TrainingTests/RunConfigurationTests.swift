@@ -44,6 +44,7 @@ import Testing
       { $0.stallTimeout = 0 }, { $0.clipNorm = -0.5 }, { $0.checkpointKeep = 0 },
       { $0.batchSize = .max }, { $0.threads = 100_000 }, { $0.shards = 1 << 20 },
       { $0.noise = 1e300 }, { $0.stallTimeout = 1e30 }, { $0.resize = 1 << 30 },
+      { $0.bucketMegabytes = -1 },
       { $0.model.patchSize = 0 }, { $0.resize = 225 }, { $0.model.width = 1 << 20 },
     ]
     #expect(throws: Never.self) { try RunConfiguration().validate() }

@@ -41,8 +41,15 @@ public final class Benchmark {
       return (dataset, fitted)
     }
     self.dataset = dataset
-    self.cases = fitted
     group.stallTimeout = fitted[0].1.stallTimeout
+    var first = fitted[0].1
+    _ = try first.settleBuckets(group)
+    // Layers differ little in size: one choice for all.
+    self.cases = fitted.map { name, c in
+      var c = c
+      c.bucketMegabytes = first.bucketMegabytes
+      return (name, c)
+    }
   }
 
   /// Calls `line` on rank 0 with one JSON object per result.
@@ -50,6 +57,7 @@ public final class Benchmark {
     line([
       ("event", .text("start")), ("ranks", .integer(group.size)), ("host", .text(group.hostName)),
       ("blas_core", .text(Matmul.coreName)),
+      ("bucket_mb", .integer(cases[0].configuration.bucketMegabytes)),
       ("seconds_to_mpi", .number(secondsSinceProcessStart())),
     ])
     let peaks = try cases.map { try peakMemory($0.name, $0.configuration) }
@@ -80,8 +88,7 @@ public final class Benchmark {
     ]
     for (mode, type) in ways {
       let (seconds, bytesSent) = try ExchangeBenchmark.measure(
-        group, shards: c.resolvedShards, threads: c.threads, count: count, mode: mode, type: type,
-        repetitions: max(repetitions, 5))
+        group, c, count: count, mode: mode, type: type, repetitions: max(repetitions, 5))
       line([
         ("event", .text("exchange")), ("reduce", .text(mode.rawValue)),
         ("reduce_dtype", .text(type.rawValue)), ("ranks", .integer(group.size)),

@@ -8,15 +8,16 @@ enum ExchangeBenchmark {
   /// - Returns: seconds of every repetition; bytes of gradients and parameters that a rank sends in
   ///   one, the most of any rank (`GradientExchange.bytesSent`).
   static func measure(
-    _ group: ProcessGroup, shards: Int, threads: Int, count: Int, mode: ReductionMode,
+    _ group: ProcessGroup, _ c: RunConfiguration, count: Int, mode: ReductionMode,
     type: ReductionType, repetitions: Int
   ) throws -> (seconds: [Double], bytesSent: Int) {
-    let plan = try ShardPlan(shards: shards, ranks: group.size, threads: threads)
+    let plan = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
     let exchange = GradientExchange(
-      group: group, plan: plan, count: count, mode: mode, type: type)
+      group: group, plan: plan, count: count, mode: mode, type: type,
+      bucketBlocks: c.bucketBlocks)
     let parameters = FloatSlab(count: count)
     let seconds = try (0...repetitions).map { _ in
-      for thread in 0..<threads {
+      for thread in 0..<c.threads {
         for shard in plan.shards(rank: group.rank, thread: thread) {
           exchange.gradientTarget(thread: thread, shard: shard)[0] = 1
           exchange.commit(thread: thread, shard: shard)

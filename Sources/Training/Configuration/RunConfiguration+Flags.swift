@@ -30,6 +30,7 @@ extension RunConfiguration {
       ("checkpoint_every_epoch", "\(checkpointEveryEpoch)"),
       ("checkpoint_keep", "\(checkpointKeep)"), ("log_every", "\(logEvery)"),
       ("overlap", word(overlap)),
+      ("bucket_mb", bucketMegabytes > 0 ? "\(bucketMegabytes)" : "auto"),
       ("recompute", word(recompute)), ("workers", workers.map(String.init) ?? "auto"),
       ("stall_timeout", "\(stallTimeout)"),
       ("no_progress", word(!showProgress)), ("trace", word(trace)),

@@ -44,7 +44,7 @@ extension RunConfiguration {
       ("--warmup_epochs", warmupEpochs, 0...most), ("--shards", shards, 0...4096),
       ("--micro_batch", microBatch, 0...1 << 24), ("--checkpoint_every", checkpointEvery, 0...most),
       ("--checkpoint_every_epoch", checkpointEveryEpoch, 0...most),
-      ("--workers", workers ?? 0, 0...1024),
+      ("--workers", workers ?? 0, 0...1024), ("--bucket_mb", bucketMegabytes, 0...1 << 20),
     ]
     for (flag, value, allowed) in counts {
       try require(

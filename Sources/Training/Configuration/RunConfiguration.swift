@@ -48,6 +48,8 @@ public struct RunConfiguration: Sendable {
   public var recompute = false
   /// Exchange gradients while the backward pass goes on.
   public var overlap = true
+  /// Megabytes of gradients that travel together; 0: measured at start.
+  public var bucketMegabytes = 0
   public var threads = 1
   /// Data-loading threads per rank; nil: chosen by the data set.
   public var workers: Int?

@@ -31,6 +31,11 @@ struct SystemFlags: ParsableArguments {
     name: .customLong("overlap"),
     help: "Exchange gradients while the backward pass goes on (default: True); same bits.")
   var overlap: Truth?
+  @Option(
+    name: .customLong("bucket_mb"),
+    help: "MB of gradients that travel together: auto measures at start (default: auto); same bits."
+  )
+  var bucketMegabytes: AutomaticCount?
   @Flag(
     name: .customLong("recompute"),
     help: "Compute activations again instead of keeping them: less memory, a third more work.")
@@ -61,6 +66,7 @@ struct SystemFlags: ParsableArguments {
     reduce.put(&c.reduce)
     reduceType.put(&c.reduceType)
     (overlap?.value).put(&c.overlap)
+    (bucketMegabytes?.count).put(&c.bucketMegabytes)
     if recompute { c.recompute = true }
     stallTimeout.put(&c.stallTimeout)
     if let fault { c.fault = try FaultInjection(fault) }
