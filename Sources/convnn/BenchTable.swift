@@ -38,6 +38,14 @@ struct BenchTable {
     }
     if case .text(let name)? = values["case"], case .number(let rate)? = values["images_per_second"]
     {
+      if rows.isEmpty, values["seconds_to_first_step"] != nil {
+        // Much the same for all layers.
+        notes.append(
+          "start-up: MPI after " + number("seconds_to_mpi", "%.2f s, ")
+            + number("seconds_to_model", "model after %.2f s, ")
+            + number("seconds_to_first_step", "first step begins after %.2f s ")
+            + number("seconds_of_first_step", "and takes %.2f s"))
+      }
       rows.append(
         [
           name, number("images_per_second", "%.2f"), number("share_of_limit", "%.3f"),

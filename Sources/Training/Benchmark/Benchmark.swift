@@ -13,6 +13,8 @@ public final class Benchmark {
   private let cases: [(name: String, configuration: RunConfiguration)]
   private let repetitions: Int
   private let dataset: (any Dataset)?
+  /// Of this rank.
+  private let secondsToMPI: Double
 
   /// - Parameters:
   ///   - cases: what to measure: names, and configurations that differ in their layer.
@@ -25,6 +27,7 @@ public final class Benchmark {
     _ cases: [(name: String, configuration: RunConfiguration)], group: ProcessGroup,
     repetitions: Int, loadsData: Bool
   ) throws {
+    let secondsToMPI = secondsSinceProcessStart()
     self.group = group
     self.repetitions = repetitions
     let (dataset, fitted) = try group.together {
@@ -42,25 +45,28 @@ public final class Benchmark {
     }
     self.dataset = dataset
     group.stallTimeout = fitted[0].1.stallTimeout
-    var first = fitted[0].1
-    _ = try first.settleBuckets(group)
-    // Layers differ little in size: one choice for all.
-    self.cases = fitted.map { name, c in
-      var c = c
-      c.bucketMegabytes = first.bucketMegabytes
-      return (name, c)
-    }
+    self.cases = fitted
+    self.secondsToMPI = secondsToMPI
   }
 
   /// Calls `line` on rank 0 with one JSON object per result.
   public func run(_ line: ([(String, JSONValue)]) -> Void) throws {
+    let startUps = try cases.map {
+      try StartUp($0.configuration, group: group, before: secondsToMPI)
+    }
+    // Layers differ little in size: one choice of buckets for all.
+    var settled = cases[0].configuration
+    _ = try settled.settleBuckets(group)
+    let cases = cases.map { name, c in
+      var c = c
+      c.bucketMegabytes = settled.bucketMegabytes
+      return (name: name, configuration: c)
+    }
     line([
       ("event", .text("start")), ("ranks", .integer(group.size)), ("host", .text(group.hostName)),
-      ("blas_core", .text(Matmul.coreName)),
-      ("bucket_mb", .integer(cases[0].configuration.bucketMegabytes)),
-      ("seconds_to_mpi", .number(secondsSinceProcessStart())),
+      ("blas_core", .text(Matmul.coreName)), ("bucket_mb", .integer(settled.bucketMegabytes)),
+      ("seconds_to_mpi", .number(startUps[0].toMPI)),
     ])
-    let peaks = try cases.map { try peakMemory($0.name, $0.configuration) }
     var benchmarks = try cases.map {
       try TrainingBenchmark(name: $0.name, $0.configuration, group: group)
     }
@@ -78,7 +84,7 @@ public final class Benchmark {
       }
     }
     for (index, benchmark) in benchmarks.enumerated() {
-      line(describe(benchmark, samples[index], peak: peaks[min(index, peaks.count - 1)]))
+      line(describe(benchmark, samples[index], startUps[min(index, startUps.count - 1)]))
     }
     guard let first = benchmarks.first else { return }
     let c = first.configuration
@@ -114,21 +120,8 @@ public final class Benchmark {
     ])
   }
 
-  /// The largest memory of any rank over a step of this model alone, and the time to its first step.
-  private func peakMemory(
-    _ name: String, _ c: RunConfiguration
-  ) throws -> (bytes: Double, seconds: Double) {
-    MemoryUse.resetPeak()
-    let start = ContinuousClock.now
-    let benchmark = try TrainingBenchmark(name: name, c, group: group)
-    let seconds = start.secondsUntilNow
-    withExtendedLifetime(benchmark) {}
-    return (try group.allGather([Double(MemoryUse.peak)]).map { $0[0] }.max() ?? 0, seconds)
-  }
-
   private func describe(
-    _ benchmark: TrainingBenchmark, _ samples: [TrainingSample],
-    peak: (bytes: Double, seconds: Double)
+    _ benchmark: TrainingBenchmark, _ samples: [TrainingSample], _ startUp: StartUp
   ) -> [(String, JSONValue)] {
     func middle(_ value: (TrainingSample) -> Double) -> JSONValue {
       .number(median(samples.map(value)))
@@ -153,8 +146,10 @@ public final class Benchmark {
       ("share_of_limit", middle(\.shareOfLimit)), ("time_products", middle(\.products)),
       ("time_attention", middle(\.attention)), ("time_elementwise", middle(\.elementwise)),
       ("time_data", middle(\.data)), ("time_exchange", middle(\.exchange)),
-      ("time_waiting", middle(\.waiting)), ("peak_memory_mb", .number(peak.bytes / 1e6)),
-      ("seconds_to_first_step", .number(peak.seconds)),
+      ("time_waiting", middle(\.waiting)), ("peak_memory_mb", .number(startUp.peakMemory / 1e6)),
+      ("seconds_to_mpi", .number(startUp.toMPI)), ("seconds_to_model", .number(startUp.toModel)),
+      ("seconds_to_first_step", .number(startUp.toFirstStep)),
+      ("seconds_of_first_step", .number(startUp.firstStep)),
     ]
   }
 }

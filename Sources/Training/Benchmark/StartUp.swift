@@ -1,0 +1,52 @@
+// How long a run takes to get going, and the memory it then needs.
+import Collectives
+import Datasets
+import Diagnostics
+
+/// Seconds from the start of the process, on the rank that took longest, without the time to open data.
+struct StartUp {
+  /// MPI runs: the program is loaded, has chosen its kernels and knows the other ranks.
+  var toMPI = 0.0
+  /// The ranks have compared what they run, and weights, engines and exchange are made.
+  var toModel = 0.0
+  /// The loader runs, and the first step begins.
+  var toFirstStep = 0.0
+  /// Seconds of the first step alone.
+  var firstStep = 0.0
+  /// The largest memory of any rank over a step of this model alone, in bytes.
+  var peakMemory = 0.0
+
+  /// Sets a model up as a run does and takes one step on images in memory. All ranks call it together.
+  ///
+  /// - Parameter before: from the start of the process to MPI, on this rank.
+  /// - Throws: `SharedError`.
+  init(_ given: RunConfiguration, group: ProcessGroup, before: Double) throws {
+    MemoryUse.resetPeak()
+    let images = BenchmarkImages(
+      count: given.batchSize, side: given.model.imageSize, classes: given.model.numClasses)
+    try group.barrier()
+    let start = ContinuousClock.now
+    var c = given
+    try Agreement.checkRun(
+      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" }, data: [])
+    _ = try c.settleBuckets(group)
+    let replica = try Replica(c, group: group)
+    let model = start.secondsUntilNow
+    let loader = DataSetup.loader(images, c, training: true)
+    defer { loader.stop() }
+    let step = GradientStep(group: group, replica: replica, loader: loader, configuration: c)
+    step.startLoading(epoch: 1, fromStep: 0)
+    let ready = start.secondsUntilNow
+    _ = try step.run(step: 1, batch: 0, learningRate: 1e-4)
+    let done = start.secondsUntilNow
+    let all = try group.allGather([
+      before, before + model, before + ready, done - ready, Double(MemoryUse.peak),
+    ])
+    func most(_ index: Int) -> Double { all.map { $0[index] }.max() ?? 0 }
+    toMPI = most(0)
+    toModel = most(1)
+    toFirstStep = most(2)
+    firstStep = most(3)
+    peakMemory = most(4)
+  }
+}
