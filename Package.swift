@@ -72,6 +72,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["TensorFiles", "Tensors", "Diagnostics"],
       path: "Tests/TestSupport", swiftSettings: strict),
+    suite("DiagnosticsTests", ["Diagnostics"]),
     suite("KernelsTests", ["CKernels"]),
     suite("TensorsTests", ["Tensors", "CKernels"]),
     suite("TensorFilesTests", ["TensorFiles", "Diagnostics"]),

@@ -54,7 +54,7 @@ public struct DatasetDownload {
     do {
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     } catch { throw failure("\(path) cannot be made: \(error.localizedDescription)") }
-    guard let lock = FileLock("\(path)/.\(variant.rawValue).lock", seconds: 0) else {
+    guard let lock = try? FileLock("\(path)/.\(variant.rawValue).lock", seconds: 0) else {
       throw failure("\(path) is not writable, or another download into it is under way")
     }
     defer { lock.release() }

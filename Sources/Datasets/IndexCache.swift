@@ -68,7 +68,7 @@ struct IndexCache: Sendable {
     }
     if let index = look().1 { return index }
     // One process lists, the others of this host wait for its result.
-    let lock = FileLock(path + ".lock", seconds: 60)
+    let lock = try? FileLock(path + ".lock", seconds: 60)
     defer { lock?.release() }
     let (before, kept) = look()
     if let kept { return kept }
@@ -132,28 +132,4 @@ struct IndexCache: Sendable {
       return
     }
   }
-}
-
-/// An advisory lock between processes, given up by itself when its owner ends.
-final class FileLock {
-  private let descriptor: Int32
-
-  /// Tries for some seconds; nil when the file cannot be made or somebody else keeps it locked.
-  init?(_ path: String, seconds: Double) {
-    try? FileManager.default.createDirectory(
-      at: URL(fileURLWithPath: path).deletingLastPathComponent(),
-      withIntermediateDirectories: true)
-    descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { return nil }
-    let deadline = Date().addingTimeInterval(seconds)
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-      guard errno == EWOULDBLOCK || errno == EINTR, Date() < deadline else {
-        close(descriptor)
-        return nil
-      }
-      usleep(20_000)
-    }
-  }
-
-  func release() { close(descriptor) }
 }

@@ -38,11 +38,7 @@ final class RunReports {
       resumed && Self.isBefore(state, result: $0)
     }
     if resumed {
-      try metrics.write(
-        jsonObject([
-          ("event", .text("resume")), ("step", .integer(state.step)),
-          ("bucket_mb", .integer(configuration.bucketMegabytes)),
-        ]))
+      try metrics.write(jsonObject([("event", .text("resume")), ("step", .integer(state.step))]))
     } else {
       try metrics.write(
         jsonObject([

@@ -62,6 +62,7 @@ extension Trainer {
         throw RunError.configuration(
           "--output_dir \(folder) is not writable: \(systemErrorText()).")
       }
+      lock = try lockOutput(folder)
       let path = try checkpointToResume()
       if let path {
         try adopt(path)

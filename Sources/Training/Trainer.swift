@@ -20,6 +20,8 @@ public final class Trainer {
   let evaluator: Evaluator
   let loaders: [BatchLoader]
   var state: RunState
+  /// Of rank 0, on the output folder, to the end of the process.
+  var lock: FileLock?
 
   /// Opens the data, checks the configuration and that all ranks agree; writes nothing.
   ///

@@ -139,6 +139,34 @@ import Testing
     #expect(status(broken)["state"] as? String == "done")
   }
 
+  @Test("a second run in the folder of a running one is refused, and harms nothing")
+  func secondRun() throws {
+    let folder = try TemporaryFolder()
+    let (whole, shared) = (folder.path + "/whole", folder.path + "/shared")
+    #expect(try Program.run(Self.flags("Attention", steps: 5, folder: whole)).code == 0)
+    let flags = Self.flags("Attention", steps: 5, folder: shared)
+    let first = try Program.start(flags + ["--inject", "slow:rank=0,step=4,seconds=600"])
+    while first.process.isRunning, (try? metrics(shared, event: "epoch").count) ?? 0 < 1 {
+      usleep(10_000)
+    }
+    let before = try Self.numbers(shared)
+    for ranks in [nil, 2] {
+      let second = try Program.run(ranks: ranks, flags + ["--resume", "never"])
+      #expect(second.code == 10)
+      let owner =
+        "\(shared) is in use by another run (process \(first.process.processIdentifier) on"
+      #expect(second.errors.contains(owner), "\(second.errors)")
+    }
+    #expect(status(shared)["state"] as? String == "running")
+    #expect(try Self.numbers(shared) == before)
+    // Dead without a word, and the folder is free.
+    kill(first.process.processIdentifier, SIGKILL)
+    let third = try Program.run(ranks: 2, flags)
+    #expect(third.code == 0, "\(third.errors)")
+    #expect(try Self.weights(shared) == Self.weights(whole))
+    _ = first.finish()
+  }
+
   @Test("stopped by a signal and resumed") func preempted() throws {
     let folder = try TemporaryFolder()
     let (whole, broken) = (folder.path + "/whole", folder.path + "/broken")
