@@ -1,6 +1,8 @@
-// A run in words: args.txt, model.txt and the first lines.
+// A run in words: args.txt, model.txt, the first lines and the head of report.html.
+import CKernels
 import Foundation
 import Models
+import Reports
 import Tensors
 
 struct RunDescription {
@@ -10,6 +12,8 @@ struct RunDescription {
   /// First line of train_eval_results.txt.
   let resultsHeader: String
   let stepsPerEpoch: Int
+  /// report.html, but for its curves.
+  let page: ReportPage
 
   init(_ trainer: Trainer) {
     let c = trainer.configuration
@@ -23,9 +27,11 @@ struct RunDescription {
       ("ranks", "\(trainer.group.size)"), ("threads", "\(c.threads)"),
       ("blas_core", Matmul.coreName),
     ]
-    arguments =
-      (c.numerics.map { ($0.flag, $0.value) } + c.conduct.map { ($0.flag, $0.value) } + facts)
-      .map { "\($0.0): \($0.1)\n" }.joined()
+    let flags = c.numerics.map { ($0.flag, $0.value) } + c.conduct.map { ($0.flag, $0.value) }
+    arguments = (flags + facts).map { "\($0.0): \($0.1)\n" }.joined()
+    page = ReportPage(
+      title: "\(c.model.layer.rawValue) on \(c.dataset.rawValue)", epochs: c.epochs,
+      facts: Self.facts(trainer, gigaOperations: gigaOperations), flags: flags)
     architecture = Self.architecture(c, layout, gigaOperations: gigaOperations)
     summary = """
       \(c.model.layer.rawValue), \(layout.count) parameters; \(c.dataset.rawValue), \
@@ -33,6 +39,38 @@ struct RunDescription {
       \(trainer.group.size) ranks x \(c.threads) threads, \(c.resolvedShards) shards, micro-batch \
       \(c.resolvedMicroBatch), BLAS \(Matmul.coreName)
       """
+  }
+
+  private static func facts(
+    _ trainer: Trainer, gigaOperations: Double
+  ) -> [(name: String, value: String)] {
+    let c = trainer.configuration
+    let m = c.model
+    let vectors = ["base instruction set", "AVX2", "AVX-512"][min(2, max(0, Int(ck_cpu_level())))]
+    return [
+      ("Layer", m.layer.rawValue),
+      ("Data set", "\(c.dataset.rawValue), \(m.numClasses) classes"),
+      (
+        "Images",
+        "\(grouped(trainer.train.count)) for training, \(grouped(trainer.test.count)) for the test"
+      ),
+      ("Input", "\(m.imageSize) px in patches of \(m.patchSize): \(m.tokens) tokens"),
+      ("Model", "\(m.numLayers) blocks, width \(m.width), MLP \(m.mlpWidth)"),
+      ("Parameters", grouped(trainer.parameters.count)),
+      ("Operations per image", String(format: "%.4g GFLOP, forward", gigaOperations)),
+      ("Ranks × threads", "\(trainer.group.size) × \(c.threads)"),
+      (
+        "Batch",
+        "\(c.batchSize) images: \(c.resolvedShards) shards, passes of \(c.resolvedMicroBatch)"
+      ),
+      (
+        "Optimizer",
+        "\(c.optimizer.rawValue), learning rate \(c.learningRate), schedule \(c.scheduler.rawValue)"
+      ),
+      ("Seed", "\(c.seed)"),
+      ("Kernels", "OpenBLAS \(Matmul.coreName), \(vectors)"),
+      ("Folder", c.outputFolder),
+    ]
   }
 
   private static func architecture(

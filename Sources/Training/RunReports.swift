@@ -12,6 +12,9 @@ final class RunReports {
   private let folder: String
   private let trainer: RunDescription
   private let metrics: LineLog
+  private let events: EventsFile
+  /// What metrics.jsonl holds.
+  private var history: RunHistory
   private let results: LineLog
   private var imagesSinceLine = 0
   private var lastLine = ContinuousClock.now
@@ -24,45 +27,51 @@ final class RunReports {
   private let badImages: BadImageList
   private var position: (step: Int, epoch: Int)
 
-  init(_ trainer: Trainer, resumed: Bool) throws {
+  /// - Parameter resumed: what lies before the resumed step stays, what lies after it is told again.
+  /// - Parameter complete: the run has ended before; all that was told of it stays.
+  init(_ trainer: Trainer, resumed: Bool, complete: Bool) throws {
     configuration = trainer.configuration
     folder = configuration.outputFolder
     self.trainer = RunDescription(trainer)
     let state = trainer.state
     position = (state.step, state.epoch)
-    metrics = try LineLog(path: "\(folder)/metrics.jsonl") {
-      resumed && Self.isBefore(state, metric: $0)
+    var history = RunHistory()
+    metrics = try LineLog(path: "\(folder)/metrics.jsonl") { line in
+      guard resumed, let record = MetricsRecord(line: line),
+        complete || Self.isBefore(state, record)
+      else { return false }
+      history.add(record)
+      return true
     }
+    self.history = history
+    events = try EventsFile(
+      folder: folder, host: trainer.group.hostName, history: history,
+      stepsPerEpoch: self.trainer.stepsPerEpoch, step: state.step)
     badImages = BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
     results = try LineLog(path: "\(folder)/train_eval_results.txt") {
-      resumed && Self.isBefore(state, result: $0)
+      resumed && (complete || Self.isBefore(state, result: $0))
     }
-    if resumed {
-      try metrics.write(jsonObject([("event", .text("resume")), ("step", .integer(state.step))]))
-    } else {
-      try metrics.write(
-        jsonObject([
-          ("event", .text("start")), ("ranks", .integer(trainer.group.size)),
-          ("threads", .integer(configuration.threads)),
-          ("parameters", .integer(trainer.parameters.count)),
-          ("bucket_mb", .integer(configuration.bucketMegabytes)),
-        ]))
+    if !resumed {
+      try tell(
+        .start(
+          ranks: trainer.group.size, threads: configuration.threads,
+          parameters: trainer.parameters.count, bucketMegabytes: configuration.bucketMegabytes))
       try results.write(self.trainer.resultsHeader)
+    } else if !complete {
+      try tell(.resume(step: state.step))
     }
     try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    try status("running")
+    try tellState("running")
   }
 
-  /// What lies after the resumed step is told again, so its lines go.
-  private static func isBefore(_ state: RunState, metric line: String) -> Bool {
-    guard let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-    else { return false }
-    switch object["event"] as? String {
-    case "step": return (object["step"] as? Int ?? .max) <= state.step
-    case "epoch", "data": return (object["epoch"] as? Int ?? .max) < state.epoch
-    case "done": return false
-    default: return true
+  private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
+    switch record {
+    case .step(let record): record.step <= state.step
+    case .epoch(let record): record.epoch < state.epoch
+    case .data(let record): record.epoch < state.epoch
+    case .done: false
+    case .start, .resume, .other: true
     }
   }
 
@@ -72,10 +81,24 @@ final class RunReports {
     return Int(line.dropFirst(7).prefix { $0.isNumber }).map { $0 < state.epoch } ?? false
   }
 
-  private func status(_ state: String, code: ExitCode = .done, reason: String = "") throws {
+  private func tell(_ record: MetricsRecord) throws {
+    try metrics.write(record.line)
+    history.add(record)
+    switch record {
+    case .step(let record): try events.write(record.scalars, step: record.step)
+    case .epoch(let record): try events.write(record.scalars, step: position.step)
+    case .start, .resume, .data, .done, .other: break
+    }
+  }
+
+  private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
     try writeStatus(
       to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
       exitCode: code.rawValue, reason: reason)
+    let status = ReportPage.Status(
+      state: state, reason: reason, step: position.step, epoch: position.epoch)
+    let page = trainer.page.text(history, status, written: Date())
+    try AtomicFile.write(Data(page.utf8), to: "\(folder)/report.html")
   }
 
   func begin() {
@@ -99,12 +122,11 @@ final class RunReports {
     noteStep()
     guard state.step % configuration.logEvery == 0 else { return }
     let speed = Double(imagesSinceLine) / max(lastLine.secondsUntilNow, 1e-9)
-    try metrics.write(
-      jsonObject([
-        ("event", .text("step")), ("epoch", .integer(state.epoch)), ("step", .integer(state.step)),
-        ("loss", .number(loss)), ("grad_norm", .number(result.gradientNorm)),
-        ("lr", .number(learningRate)), ("images_per_second", .number(speed)),
-      ]))
+    try tell(
+      .step(
+        .init(
+          epoch: state.epoch, step: state.step, loss: loss, gradientNorm: result.gradientNorm,
+          learningRate: learningRate, imagesPerSecond: speed)))
     imagesSinceLine = 0
     lastLine = .now
   }
@@ -151,21 +173,14 @@ final class RunReports {
     let train = state.training.result
     let speed = Double(state.training.images) / max(seconds, 1e-9)
     try results.write(epochLine(epoch: state.epoch, seconds: seconds, train: train, test: test))
-    try metrics.write(
-      jsonObject([
-        ("event", .text("epoch")), ("epoch", .integer(state.epoch)),
-        ("train_loss", .number(train.loss)), ("train_top1", .number(train.top1)),
-        ("train_top5", .number(train.top5)), ("test_loss", .number(test.loss)),
-        ("test_top1", .number(test.top1)), ("test_top5", .number(test.top5)),
-        ("lr", .number(learningRate)), ("seconds", .number(seconds)),
-        ("images_per_second", .number(speed)),
-      ]))
+    try tell(
+      .epoch(
+        .init(
+          epoch: state.epoch, train: train, test: test, learningRate: learningRate,
+          seconds: seconds, imagesPerSecond: speed)))
     let replaced = state.replacedImages + replacedInEvaluation
-    try metrics.write(
-      jsonObject([
-        ("event", .text("data")), ("epoch", .integer(state.epoch)),
-        ("seconds_waiting", .number(secondsWaiting)), ("bad_images", .integer(replaced)),
-      ]))
+    try tell(
+      .data(.init(epoch: state.epoch, secondsWaiting: secondsWaiting, badImages: replaced)))
     say(
       String(
         format:
@@ -179,7 +194,7 @@ final class RunReports {
     secondsWaiting = 0
     lastEpoch = .now
     replacedInEvaluation = 0
-    try status("running")
+    try tellState("running")
     imagesSinceLine = 0
     lastLine = .now
     imagesSinceProgress = 0
@@ -191,26 +206,23 @@ final class RunReports {
     try results.write(String(format: "Average Epoch Time: %.4fs", mean))
     try results.write(
       String(format: "Max Accuracy: %.4f%% at Epoch %d", state.bestTop1, state.bestEpoch))
-    try metrics.write(
-      jsonObject([
-        ("event", .text("done")), ("step", .integer(state.step)),
-        ("best_top1", .number(state.bestTop1)), ("best_epoch", .integer(state.bestEpoch)),
-      ]))
-    try status("done", reason: "complete")
+    try tell(
+      .done(.init(step: state.step, bestTop1: state.bestTop1, bestEpoch: state.bestEpoch)))
+    try tellState("done", reason: "complete")
     say(
       String(
         format: "Best test top-1 %.2f %% (epoch %d). Results: %@", state.bestTop1,
         state.bestEpoch, folder))
   }
 
-  func alreadyComplete() throws {
-    try metrics.write(jsonObject([("event", .text("done")), ("step", .integer(position.step))]))
-    try status("done", reason: "complete")
+  func alreadyComplete(_ state: RunState) throws {
+    // An attempt that was killed at the very end may not have told it.
+    if history.isDone { try tellState("done", reason: "complete") } else { try done(state) }
     say("The run in \(folder) is complete (step \(position.step)). --resume never starts over.")
   }
 
   func preempted(_ state: RunState) throws {
-    try status("preempted", code: .preempted, reason: "stopped by a signal after a checkpoint")
+    try tellState("preempted", code: .preempted, reason: "stopped by a signal after a checkpoint")
     say(
       "Stopped after step \(state.step), checkpoint written; the same command goes on from there.")
   }
@@ -218,7 +230,7 @@ final class RunReports {
   /// Best effort: the run is ending with another error already.
   func fail(_ error: any Error) {
     let failure = (error as? SharedError)?.error ?? error as? RunError
-    try? status(
+    try? tellState(
       "failed", code: failure?.code ?? .rankDied, reason: failure?.message ?? "\(error)")
   }
 }

@@ -64,7 +64,7 @@ public final class Trainer {
   public func run() throws -> ExitCode {
     let resumed = try begin()
     let reports = try group.together {
-      group.rank == 0 ? try RunReports(self, resumed: resumed) : nil
+      group.rank == 0 ? try RunReports(self, resumed: resumed, complete: isComplete) : nil
     }
     do {
       let code = try runEpochs(reports)
@@ -85,9 +85,11 @@ public final class Trainer {
       || (configuration.maxSteps > 0 && state.step >= configuration.maxSteps)
   }
 
+  private var isComplete: Bool { state.finished && isAtEnd }
+
   private func runEpochs(_ reports: RunReports?) throws -> ExitCode {
-    if state.finished && isAtEnd {
-      try reports?.alreadyComplete()
+    if isComplete {
+      try reports?.alreadyComplete(state)
       return .done
     }
     state.finished = false
