@@ -15,24 +15,24 @@ final class EncoderBlock {
   let outputTokens: Int
   let attention: any AttentionLayer
 
-  private let normalized1: FloatSlab  // [B·T, D]
+  private let normalized1: ActivationSlab  // [B·T, D]
   private let mean1: FloatSlab
   private let rstd1: FloatSlab
   private let middle: FloatSlab  // [B·Q, D]
-  private let normalized2: FloatSlab  // [B·Q, D]
+  private let normalized2: ActivationSlab  // [B·Q, D]
   private let mean2: FloatSlab
   private let rstd2: FloatSlab
-  private let hidden: FloatSlab  // [B·Q, M], after GELU and dropout
-  private let slope: FloatSlab  // [B·Q, M], what the backward pass multiplies by
+  private let hidden: ActivationSlab  // [B·Q, M], after GELU and dropout
+  private let slope: ActivationSlab  // [B·Q, M], what the backward pass multiplies by
   private let keepAttention: UnsafeMutablePointer<UInt8>  // [B·Q, D]
   private let keepMLP: UnsafeMutablePointer<UInt8>  // [B·Q, D]
-  private let keepHidden: UnsafeMutablePointer<UInt8>  // [Q, M], one image
   /// Measured time of the attention layer outside of matrix products.
   private(set) var attentionSeconds = 0.0
 
   /// - Parameter isLast: only the class token leaves the block.
   init(
-    _ c: ModelConfiguration, isLast: Bool, capacity: Int, attention: any AttentionLayer
+    _ c: ModelConfiguration, isLast: Bool, capacity: Int, attention: any AttentionLayer,
+    scratch: Scratch
   ) {
     self.attention = attention
     width = c.width
@@ -42,25 +42,23 @@ final class EncoderBlock {
     outputTokens = isLast ? 1 : c.tokens
     let all = capacity * tokens
     let wanted = capacity * outputTokens
-    normalized1 = FloatSlab(count: all * width)
+    normalized1 = scratch.activations(count: all * width)
     mean1 = FloatSlab(count: all)
     rstd1 = FloatSlab(count: all)
     middle = FloatSlab(count: wanted * width)
-    normalized2 = FloatSlab(count: wanted * width)
+    normalized2 = scratch.activations(count: wanted * width)
     mean2 = FloatSlab(count: wanted)
     rstd2 = FloatSlab(count: wanted)
-    hidden = FloatSlab(count: wanted * mlpWidth)
-    slope = FloatSlab(count: wanted * mlpWidth)
+    hidden = scratch.activations(count: wanted * mlpWidth)
+    slope = scratch.activations(count: wanted * mlpWidth)
     let drops = c.dropout > 0
     keepAttention = .allocate(capacity: drops ? wanted * width : 0)
     keepMLP = .allocate(capacity: drops ? wanted * width : 0)
-    keepHidden = .allocate(capacity: drops ? outputTokens * mlpWidth : 0)
   }
 
   deinit {
     keepAttention.deallocate()
     keepMLP.deallocate()
-    keepHidden.deallocate()
   }
 
   /// Floats of scratch that a block of this configuration needs beside its attention layer's.
@@ -81,9 +79,8 @@ final class EncoderBlock {
     let parameters = pass.parameters
     let images = pass.images
     let wanted = images * outputTokens
-    ck_layernorm(
-      normalized1.base, mean1.base, rstd1.base, x, parameters + offsets.norm1,
-      parameters + offsets.norm1 + width, images * tokens, width, width, width)
+    normalize(
+      x, parameters + offsets.norm1, rows: images * tokens, to: normalized1, mean1, rstd1)
 
     let attended = scratch  // [B·Q', D]
     let attendedTokens = attentionTokens()
@@ -91,7 +88,7 @@ final class EncoderBlock {
     attentionPass.outputTokens = attendedTokens
     let clock = StretchClock()
     attention.forward(
-      attentionPass, input: Rows(normalized1.base, stride: width),
+      attentionPass, input: normalized1.rows(stride: width),
       output: Rows(attended, stride: width))
     attentionSeconds += clock.elapsed().other
 
@@ -104,25 +101,22 @@ final class EncoderBlock {
       outputTokens == tokens ? width : tokens * width,
       attendedTokens == outputTokens ? width : attendedTokens * width, factor)
 
-    ck_layernorm(
-      normalized2.base, mean2.base, rstd2.base, middle.base, parameters + offsets.norm2,
-      parameters + offsets.norm2 + width, wanted, width, width, width)
-    Linear.forward(
-      rows: wanted, inputs: width, outputs: mlpWidth, x: Rows(normalized2.base, stride: width),
-      weight: parameters + offsets.mlp0Weight, y: Rows(hidden.base, stride: mlpWidth))
+    normalize(
+      middle.base, parameters + offsets.norm2, rows: wanted, to: normalized2, mean2, rstd2)
+    let keepHidden = UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)  // [B·Q, M]
     let perImage = outputTokens * mlpWidth
-    for image in 0..<images {
-      if drops {
+    if drops {
+      for image in 0..<images {
         attentionPass.randomness(.hiddenDropout, image: image)
-          .fillKeepMask(keepHidden, count: perImage, dropping: dropout)
+          .fillKeepMask(keepHidden + image * perImage, count: perImage, dropping: dropout)
       }
-      ck_bias_gelu(
-        hidden.base + image * perImage, slope.base + image * perImage,
-        parameters + offsets.mlp0Bias, drops ? keepHidden : nil, outputTokens, mlpWidth, factor)
     }
+    expand(
+      rows: wanted, weight: parameters + offsets.mlp0Weight, bias: parameters + offsets.mlp0Bias,
+      keep: drops ? keepHidden : nil, factor: factor)
     let output = scratch  // [B·Q, D]
     Linear.forward(
-      rows: wanted, inputs: mlpWidth, outputs: width, x: Rows(hidden.base, stride: mlpWidth),
+      rows: wanted, inputs: mlpWidth, outputs: width, x: hidden.rows(stride: mlpWidth),
       weight: parameters + offsets.mlp3Weight, y: Rows(output, stride: width))
     if drops { fillKeep(keepMLP, attentionPass, .outputDropout, images: images) }
     ck_residual(
@@ -148,7 +142,6 @@ final class EncoderBlock {
     let masked = scratch  // [B·T, D]
     let dNormalized = masked + images * tokens * width  // [B·T, D]
     let spread = dNormalized + images * tokens * width  // [B·T, D]
-    let dHidden = spread + images * tokens * width  // [B·Q, M]
     if !pass.accumulate {
       (gradients + offsets.norm1).update(repeating: 0, count: 2 * width)
       (gradients + offsets.norm2).update(repeating: 0, count: 2 * width)
@@ -162,17 +155,16 @@ final class EncoderBlock {
     ck_column_sums(gradients + offsets.mlp3Bias, dOutput, wanted, width, width, add)
     Linear.backwardWeight(
       rows: wanted, inputs: mlpWidth, outputs: width, dY: Rows(dOutput, stride: width),
-      x: Rows(hidden.base, stride: mlpWidth), dWeight: gradients + offsets.mlp3Weight, beta: beta)
-    Linear.backwardInput(
-      rows: wanted, inputs: mlpWidth, outputs: width, dY: Rows(dOutput, stride: width),
-      weight: parameters + offsets.mlp3Weight, dX: Rows(dHidden, stride: mlpWidth))
-    ck_multiply_and_sum(
-      dHidden, slope.base, gradients + offsets.mlp0Bias, wanted, mlpWidth, add)
+      x: hidden.rows(stride: mlpWidth), dWeight: gradients + offsets.mlp3Weight, beta: beta)
+    let dHidden = expandBackward(
+      rows: wanted, dY: dOutput, weight: parameters + offsets.mlp3Weight,
+      dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate,
+      room: spread + images * tokens * width)
     Linear.backwardWeight(
-      rows: wanted, inputs: width, outputs: mlpWidth, dY: Rows(dHidden, stride: mlpWidth),
-      x: Rows(normalized2.base, stride: width), dWeight: gradients + offsets.mlp0Weight, beta: beta)
+      rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
+      x: normalized2.rows(stride: width), dWeight: gradients + offsets.mlp0Weight, beta: beta)
     Linear.backwardInput(
-      rows: wanted, inputs: width, outputs: mlpWidth, dY: Rows(dHidden, stride: mlpWidth),
+      rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
       weight: parameters + offsets.mlp0Weight, dX: Rows(dNormalized, stride: width))
     ck_layernorm_backward(
       dY, gradients + offsets.norm2, gradients + offsets.norm2 + width, dNormalized, middle.base,
@@ -199,7 +191,7 @@ final class EncoderBlock {
     attentionPass.outputTokens = attendedTokens
     let clock = StretchClock()
     attention.backward(
-      attentionPass, input: Rows(normalized1.base, stride: width),
+      attentionPass, input: normalized1.rows(stride: width),
       dOutput: Rows(dAttended, stride: width), dInput: Rows(dNormalized, stride: width))
     attentionSeconds += clock.elapsed().other
 
@@ -213,6 +205,61 @@ final class EncoderBlock {
       ck_residual(
         dX, dX, dY, nil, nil, images, width, tokens * width, tokens * width, width, 1)
     }
+  }
+
+  private func normalize(
+    _ x: UnsafePointer<Float>, _ norm: UnsafePointer<Float>, rows: Int, to y: ActivationSlab,
+    _ mean: FloatSlab, _ rstd: FloatSlab
+  ) {
+    let target = y.rows(stride: width)
+    switch y.element {
+    case .float:
+      ck_layernorm(
+        target.base, mean.base, rstd.base, x, norm, norm + width, rows, width, width, width)
+    case .bfloat16:
+      ck_layernorm_bf16(
+        target.halves, mean.base, rstd.base, x, norm, norm + width, rows, width, width, width)
+    }
+  }
+
+  /// hidden = keep · gelu(norm2 x · W1ᵀ + b1), and its slope.
+  private func expand(
+    rows: Int, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>,
+    keep: UnsafePointer<UInt8>?, factor: Float
+  ) {
+    let y = hidden.rows(stride: mlpWidth)
+    let slopes = slope.rows(stride: mlpWidth)
+    let isFinished = y.element == .bfloat16
+    Linear.forward(
+      rows: rows, inputs: width, outputs: mlpWidth, x: normalized2.rows(stride: width),
+      weight: weight, y: y,
+      finish: isFinished
+        ? ck_finish(
+          kind: Int32(CK_FINISH_GELU), bias: bias, keep: keep, factor: factor,
+          slope: slopes.halves, sums: nil) : nil)
+    if !isFinished { ck_bias_gelu(y.base, slopes.base, bias, keep, rows, mlpWidth, factor) }
+  }
+
+  /// The gradient before GELU [B·Q, M] from dY [B·Q, D], and that of b1.
+  private func expandBackward(
+    rows: Int, dY: UnsafeMutablePointer<Float>, weight: UnsafePointer<Float>,
+    dBias: UnsafeMutablePointer<Float>, accumulate: Bool, room: UnsafeMutablePointer<Float>
+  ) -> Rows {
+    let slopes = slope.rows(stride: mlpWidth)
+    let dHidden = Rows(room, stride: mlpWidth, element: slopes.element)
+    let isFinished = dHidden.element == .bfloat16
+    if isFinished && !accumulate { dBias.update(repeating: 0, count: mlpWidth) }
+    Linear.backwardInput(
+      rows: rows, inputs: mlpWidth, outputs: width, dY: Rows(dY, stride: width), weight: weight,
+      dX: dHidden,
+      finish: isFinished
+        ? ck_finish(
+          kind: Int32(CK_FINISH_SLOPE), bias: nil, keep: nil, factor: 1, slope: slopes.halves,
+          sums: dBias) : nil)
+    if !isFinished {
+      ck_multiply_and_sum(dHidden.base, slopes.base, dBias, rows, mlpWidth, accumulate ? 1 : 0)
+    }
+    return dHidden
   }
 
   private func fillKeep(

@@ -1,6 +1,7 @@
 // Golden files from disk, and what the `verify` command asks of one.
 import Diagnostics
 import Foundation
+import Tensors
 
 extension LayerFile {
   /// - Throws: `RunError` (code data) when the file cannot be read or is no golden file.
@@ -91,18 +92,22 @@ public struct LayerVerification: Sendable {
 ///
 /// - Throws: `RunError` when the file is malformed, or when `makeLayer` throws it.
 public func verifyLayerFile(
-  _ path: String, tolerance: Double, makeLayer: LayerMaker
+  _ path: String, tolerance: Double, precision: Precision = .single, makeLayer: LayerMaker
 ) throws -> LayerVerification {
-  let comparison = try LayerFile(path: path).compare(makeLayer: makeLayer)
+  let comparison = try Matmul.with(precision) {
+    try LayerFile(path: path).compare(makeLayer: makeLayer)
+  }
   return LayerVerification(
     comparison: comparison, passed: comparison.passes(tolerance: tolerance))
 }
 
 /// Verifies a golden file with the layer that its configuration names.
-public func verifyLayerFile(_ path: String, tolerance: Double) throws -> LayerVerification {
-  try verifyLayerFile(path, tolerance: tolerance) { file in
+public func verifyLayerFile(
+  _ path: String, tolerance: Double, precision: Precision = .single
+) throws -> LayerVerification {
+  try verifyLayerFile(path, tolerance: tolerance, precision: precision) { file in
     try makeAttentionLayer(
       file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
-      scratch: Scratch(), candidates: file.candidates)
+      scratch: Scratch(precision: precision), candidates: file.candidates)
   }
 }

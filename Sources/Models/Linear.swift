@@ -1,4 +1,5 @@
 // Linear maps on rows: y = x · Wᵀ, with W [outputs, inputs] as PyTorch stores it.
+import CKernels
 import Tensors
 
 public enum Linear {
@@ -6,22 +7,43 @@ public enum Linear {
   @inline(__always)
   public static func forward(
     rows: Int, inputs: Int, outputs: Int, x: Rows, weight: UnsafePointer<Float>, y: Rows,
-    beta: Float = 0
+    beta: Float = 0, keepsOrder: Bool = false, finish: ck_finish? = nil
   ) {
     Matmul.multiply(
-      rows: rows, columns: outputs, inner: inputs, a: x.base, aStride: x.stride,
-      b: weight, bStride: inputs, transposeB: true, beta: beta, c: y.base, cStride: y.stride)
+      rows: rows, columns: outputs, inner: inputs, a: x, b: Rows(weight, stride: inputs),
+      transposeB: true, beta: beta, c: y, keepsOrder: keepsOrder, finish: finish)
+  }
+
+  /// Some of the maps to q, k and v, whose weights [width, inputs] follow each other in memory as their
+  /// outputs do in y.
+  ///
+  /// - Parameters:
+  ///   - parts: which ones, of 0..<3; `weight` and `y` begin with the first of them.
+  ///   - keepsOrder: q and k are searched for neighbours.
+  static func project(
+    rows: Int, inputs: Int, width: Int, parts: Range<Int>, x: Rows, weight: UnsafePointer<Float>,
+    y: Rows, keepsOrder: Bool
+  ) {
+    let isSplit = keepsOrder && Matmul.precision == .mixed
+    for run in isSplit ? [parts.clamped(to: 0..<2), parts.clamped(to: 2..<3)] : [parts]
+    where !run.isEmpty {
+      let skipped = (run.lowerBound - parts.lowerBound) * width
+      forward(
+        rows: rows, inputs: inputs, outputs: run.count * width, x: x,
+        weight: weight + skipped * inputs, y: y.columns(from: skipped),
+        keepsOrder: keepsOrder && run.upperBound <= 2)
+    }
   }
 
   /// dX [rows, inputs] = dY [rows, outputs] · W (+ β · dX).
   @inline(__always)
   public static func backwardInput(
     rows: Int, inputs: Int, outputs: Int, dY: Rows, weight: UnsafePointer<Float>, dX: Rows,
-    beta: Float = 0
+    beta: Float = 0, finish: ck_finish? = nil
   ) {
     Matmul.multiply(
-      rows: rows, columns: inputs, inner: outputs, a: dY.base, aStride: dY.stride,
-      b: weight, bStride: inputs, beta: beta, c: dX.base, cStride: dX.stride)
+      rows: rows, columns: inputs, inner: outputs, a: dY,
+      b: Rows(weight, stride: inputs), beta: beta, c: dX, finish: finish)
   }
 
   /// dW [outputs, inputs] = dYᵀ · X (+ β · dW).
@@ -31,7 +53,7 @@ public enum Linear {
     beta: Float
   ) {
     Matmul.multiply(
-      rows: outputs, columns: inputs, inner: rows, a: dY.base, aStride: dY.stride, transposeA: true,
-      b: x.base, bStride: x.stride, beta: beta, c: dWeight, cStride: inputs)
+      rows: outputs, columns: inputs, inner: rows, a: dY, transposeA: true, b: x, beta: beta,
+      c: Rows(dWeight, stride: inputs))
   }
 }

@@ -66,6 +66,7 @@ public final class VisionTransformer: Engine {
   public let layout: ParameterLayout
   /// Most images in one pass.
   public let capacity: Int
+  public let precision: Precision
 
   private let embedding: PatchEmbedding
   /// The object that computes each block; with recomputation all blocks but the last share one.
@@ -76,25 +77,29 @@ public final class VisionTransformer: Engine {
   private let logitSlab: FloatSlab  // [B, C]
   private let dState: FloatSlab  // [B·T, D]
   private let blockScratch: FloatSlab
-  private let scratch = Scratch()
+  private let scratch: Scratch
   private var totals = (products: 0.0, other: 0.0)
 
   /// - Parameter recomputes: keep only what enters each block, and run its forward pass again before its
   ///   backward pass: a third more work, a fraction of the memory, the same bits.
   /// - Throws: `RunError` (configuration) for a model that cannot be made.
   public init(
-    configuration c: ModelConfiguration, capacity: Int, recomputes: Bool = false
+    configuration c: ModelConfiguration, capacity: Int, precision: Precision = .single,
+    recomputes: Bool = false
   ) throws {
     try c.validate()
+    self.precision = precision
     configuration = c
     self.capacity = capacity
     self.recomputes = recomputes
-    let scratch = scratch
+    let scratch = Scratch(precision: precision)
+    self.scratch = scratch
     func makeBlock(isLast: Bool) throws -> EncoderBlock {
       EncoderBlock(
         c, isLast: isLast, capacity: capacity,
         attention: try makeAttentionLayer(
-          c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch))
+          c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch),
+        scratch: scratch)
     }
     let last = try makeBlock(isLast: true)
     var blocks: [EncoderBlock] = []
@@ -173,7 +178,9 @@ public final class VisionTransformer: Engine {
   public func logits(
     images: UnsafePointer<Float>, count: Int, parameters: UnsafePointer<Float>
   ) -> UnsafePointer<Float> {
-    forward(LayerPass(images: count, outputTokens: 0, parameters: parameters), images: images)
+    Matmul.with(precision) {
+      forward(LayerPass(images: count, outputTokens: 0, parameters: parameters), images: images)
+    }
     return UnsafePointer(logitSlab.base)
   }
 
@@ -199,11 +206,14 @@ public final class VisionTransformer: Engine {
       accumulate: pass.accumulate, training: true, seed: pass.seed, step: pass.step,
       firstPosition: pass.firstPosition)
     let clock = StretchClock()
-    forward(layerPass, images: images)
-    let statistics = loss(
-      labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
-      weight: pass.lossWeight)
-    backward(layerPass, ready: ready)
+    let statistics = Matmul.with(precision) {
+      forward(layerPass, images: images)
+      let statistics = loss(
+        labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
+        weight: pass.lossWeight)
+      backward(layerPass, ready: ready)
+      return statistics
+    }
     let elapsed = clock.elapsed()
     totals.products += elapsed.products
     totals.other += elapsed.other

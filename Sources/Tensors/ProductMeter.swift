@@ -6,23 +6,36 @@ public struct MatrixProduct: Hashable, Sendable {
   public let rows: Int
   public let columns: Int
   public let inner: Int
-  public let aStride: Int
-  public let bStride: Int
-  public let cStride: Int
+  public let a: Operand
+  public let b: Operand
+  public let c: Operand
   public let transposeA: Bool
   public let transposeB: Bool
   public let beta: Float
+  public let precision: Precision
+  public let keepsOrder: Bool
+
+  /// How an operand lies in memory.
+  public struct Operand: Hashable, Sendable {
+    public let stride: Int
+    public let element: Element
+
+    init(_ rows: Rows) {
+      stride = rows.stride
+      element = rows.element
+    }
+  }
 
   public var operations: Int { 2 * rows * columns * inner }
 
-  /// Floats from the first to the last element of each operand.
+  /// Memory from the first to the last element of each operand, in floats.
   var extents: (a: Int, b: Int, c: Int) {
     let a = transposeA ? (inner, rows) : (rows, inner)
     let b = transposeB ? (columns, inner) : (inner, columns)
-    func extent(_ shape: (Int, Int), _ stride: Int) -> Int {
-      max(shape.0 - 1, 0) * stride + shape.1
+    func extent(_ shape: (Int, Int), _ operand: Operand) -> Int {
+      ((max(shape.0 - 1, 0) * operand.stride + shape.1) * operand.element.size + 3) / 4
     }
-    return (extent(a, aStride), extent(b, bStride), extent((rows, columns), cStride))
+    return (extent(a, self.a), extent(b, self.b), extent((rows, columns), c))
   }
 }
 
@@ -85,15 +98,20 @@ public final class ProductReplay {
     var result = 0
     for product in products {
       let (a, b, c) = product.extents
+      func rows(_ memory: UnsafeMutablePointer<Float>, _ operand: MatrixProduct.Operand) -> Rows {
+        Rows(UnsafeMutableRawPointer(memory), stride: operand.stride, element: operand.element)
+      }
       if operand + a + b + 32 > operands.count { operand = 0 }
       if result + c + 16 > results.count { result = 0 }
       let left = operands.base + operand
       let right = left + Self.aligned(a)
-      Matmul.multiply(
-        rows: product.rows, columns: product.columns, inner: product.inner, a: left,
-        aStride: product.aStride, transposeA: product.transposeA, b: right,
-        bStride: product.bStride, transposeB: product.transposeB, beta: product.beta,
-        c: results.base + result, cStride: product.cStride)
+      Matmul.with(product.precision) {
+        Matmul.multiply(
+          rows: product.rows, columns: product.columns, inner: product.inner,
+          a: rows(left, product.a), transposeA: product.transposeA, b: rows(right, product.b),
+          transposeB: product.transposeB, beta: product.beta,
+          c: rows(results.base + result, product.c), keepsOrder: product.keepsOrder)
+      }
       operand += Self.aligned(a) + Self.aligned(b)
       result += Self.aligned(c)
     }

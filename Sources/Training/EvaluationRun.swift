@@ -24,7 +24,8 @@ public final class EvaluationRun {
       let dataset = try DataSetup.open(.test, given)
       let c = try DataSetup.fit(given, to: dataset, ranks: group.size)
       let engines = try (0..<c.threads).map { _ in
-        try VisionTransformer(configuration: c.model, capacity: c.resolvedMicroBatch)
+        try VisionTransformer(
+          configuration: c.model, capacity: c.resolvedMicroBatch, precision: c.precision)
       }
       return (c, dataset, engines)
     }
@@ -40,7 +41,7 @@ public final class EvaluationRun {
       group: group, engines: engines, loader: loader, criterion: c.criterion,
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
     try Agreement.checkRun(
-      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
+      group, c,
       data: [dataset.fingerprint])
   }
 

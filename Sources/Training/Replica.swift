@@ -19,10 +19,7 @@ final class Replica {
   /// - Throws: `RunError` (configuration) for more workers than shards or a layer that cannot be made.
   init(_ c: RunConfiguration, group: ProcessGroup) throws {
     plan = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
-    engines = try (0..<c.threads).map { _ in
-      try VisionTransformer(
-        configuration: c.model, capacity: c.resolvedMicroBatch, recomputes: c.recompute)
-    }
+    engines = try (0..<c.threads).map { _ in try Self.makeEngine(c) }
     let layout = engines[0].layout
     parameters = FloatSlab(count: layout.count)
     layout.initialize(parameters.base, seed: c.seed)
@@ -37,4 +34,11 @@ final class Replica {
   }
 
   var layout: ParameterLayout { engines[0].layout }
+
+  /// The engine of one compute thread.
+  static func makeEngine(_ c: RunConfiguration) throws -> any Engine {
+    try VisionTransformer(
+      configuration: c.model, capacity: c.resolvedMicroBatch, precision: c.precision,
+      recomputes: c.recompute)
+  }
 }

@@ -8,7 +8,7 @@ import Tensors
 extension Agreement {
   /// - Throws: `SharedError` (ranksDisagree) naming the odd ranks.
   static func checkRun(
-    _ group: ProcessGroup, configuration: [String], data: [String]
+    _ group: ProcessGroup, _ c: RunConfiguration, data: [String]
   ) throws {
     let program = try group.together {
       try Checksum.hex(ofFile: Bundle.main.executablePath ?? "/proc/self/exe")
@@ -17,12 +17,12 @@ extension Agreement {
       try check(
         group,
         [
-          ("program", program), ("kernels", Matmul.coreName), ("arithmetic", arithmetic()),
+          ("program", program), ("kernels", Matmul.coreName),
+          ("products", Matmul.description(c.precision)),
+          ("arithmetic", Matmul.with(c.precision) { arithmetic() }),
         ]
-          + configuration.map { item in
-            let words = item.split(separator: " ", maxSplits: 1).map(String.init)
-            return ("--\(words[0])", words.count > 1 ? words[1] : "")
-          } + zip(["training data", "test data"], data).map { ($0, $1) })
+          + c.numerics.map { ("--\($0.flag)", $0.value) }
+          + zip(["training data", "test data"], data).map { ($0, $1) })
     } catch let error as RunError { throw SharedError(error: error) }
   }
 

@@ -25,7 +25,7 @@ struct RunDescription {
       ("num_classes", "\(c.model.numClasses)"), ("img_size", "\(c.model.imageSize)"),
       ("total_params", "\(layout.count)"), ("trainable_params", "\(layout.count)"),
       ("ranks", "\(trainer.group.size)"), ("threads", "\(c.threads)"),
-      ("blas_core", Matmul.coreName),
+      ("blas_core", Matmul.coreName), ("products", Matmul.description(c.precision)),
     ]
     let flags = c.numerics.map { ($0.flag, $0.value) } + c.conduct.map { ($0.flag, $0.value) }
     arguments = (flags + facts).map { "\($0.0): \($0.1)\n" }.joined()
@@ -37,7 +37,7 @@ struct RunDescription {
       \(c.model.layer.rawValue), \(layout.count) parameters; \(c.dataset.rawValue), \
       \(trainer.train.count) + \(trainer.test.count) images of \(c.model.imageSize) px; \
       \(trainer.group.size) ranks x \(c.threads) threads, \(c.resolvedShards) shards, micro-batch \
-      \(c.resolvedMicroBatch), BLAS \(Matmul.coreName)
+      \(c.resolvedMicroBatch), products of \(Matmul.description(c.precision))
       """
   }
 

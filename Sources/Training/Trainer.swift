@@ -39,7 +39,7 @@ public final class Trainer {
       return (c, train, test)
     }
     try Agreement.checkRun(
-      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" },
+      group, c,
       data: [train.fingerprint, test.fingerprint])
     if let choice = try c.settleBuckets(group), group.rank == 0 { say(choice.note) }
     configuration = c

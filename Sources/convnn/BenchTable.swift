@@ -54,7 +54,9 @@ struct BenchTable {
           + ["products", "attention", "elementwise", "data", "exchange", "waiting"].map {
             number("time_\($0)", "%.1f", scale: 100)
           }
-          + [number("peak_memory_mb", "%.0f"), ratio(name, rate)])
+          + [
+            number("peak_memory_mb", "%.0f"), number("engine_memory_mb", "%.0f"), ratio(name, rate),
+          ])
     }
     if case .text(let name)? = values["dataset"] {
       notes.append(
@@ -77,7 +79,7 @@ struct BenchTable {
   var text: String {
     let head = [
       "layer", "img/s", "of limit", "GFLOP/s", "products%", "attention%", "element%", "data%",
-      "exchange%", "waiting%", "MB", "x earlier",
+      "exchange%", "waiting%", "MB", "engine MB", "x earlier",
     ]
     let all = [head] + rows
     let widths = head.indices.map { column in all.map { $0[column].count }.max() ?? 0 }

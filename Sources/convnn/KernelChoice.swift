@@ -1,4 +1,4 @@
-// Which OpenBLAS kernels run (`--blas_core`).
+// Which kernels make matrix products (`--blas_core`, `--fp32_products`, `--amp_unit`).
 import CKernels
 import Diagnostics
 import Foundation
@@ -26,8 +26,32 @@ enum KernelChoice {
     return cpuLevel == 2 ? "SkylakeX" : "Haswell"
   }
 
-  /// - Throws: `RunError` (configuration) for a name that OpenBLAS does not know.
-  static func settle(_ choice: String?) throws {
+  /// - Throws: `RunError` (configuration) for what is not there, or too slow with --amp_strict.
+  static func settle(_ flags: RunFlags) throws {
+    try settle(
+      core: flags.system.blasCore, products: flags.system.singleProducts, unit: flags.system.unit)
+    guard flags.training.useAMP, Matmul.unit == .portable else { return }
+    if flags.training.strictAMP {
+      throw RunError.configuration(
+        """
+        --amp_strict: this run would make bfloat16 products without instructions for them, more \
+        slowly than it trains without --use_amp.
+        Leave out one of the two, or find a CPU with AVX512-BF16 or AMX.
+        """)
+    }
+    if Ending.isFirst {
+      say("Note: without bfloat16 instructions --use_amp saves memory, but is slower.")
+    }
+  }
+
+  /// - Throws: `RunError` (configuration) for kernels or a unit that are not there.
+  static func settle(core: String?, products: SingleProducts?, unit: UnitChoice?) throws {
+    try settle(core: core)
+    Matmul.singleProducts = products ?? .blas
+    Matmul.unit = try (unit ?? .auto).resolved()
+  }
+
+  private static func settle(core choice: String?) throws {
     let loaded = Matmul.coreName
     let environment = ProcessInfo.processInfo.environment
     let wanted: String?

@@ -51,16 +51,19 @@ private struct Trajectory: Decodable {
     "convnn_h3_spatial_adam_step", "kvt_adamw_cosine_resize48",
   ]
 
-  @Test("every step of the reference is followed", arguments: runs, [1, 2, 3])
-  func trajectory(name: String, ranks: Int) throws {
+  @Test(
+    "every step of the reference is followed", arguments: runs,
+    ["1", "2", "3", "1 --fp32_products split"])
+  func trajectory(name: String, way: String) throws {
+    let words = way.split(separator: " ").map(String.init)
     let golden = goldenFolder.appendingPathComponent("training/\(name)")
     let folder = try TemporaryFolder()
     let expected = try JSONDecoder().decode(
       Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
     let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
     let result = try Program.run(
-      ranks: ranks,
-      try flags(golden) + quirks + [
+      ranks: Int(words[0])!,
+      try flags(golden) + quirks + words.dropFirst() + [
         "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1", "--shards", "4",
         "--init_from", golden.appendingPathComponent("init.safetensors").path,
         "--output_dir", folder.path + "/run",
@@ -104,6 +107,41 @@ private struct Trajectory: Decodable {
       let size = b.reduce(0.0) { $0 + pow(Double($1), 2) }
       #expect(distance.squareRoot() <= 5e-4 * size.squareRoot(), "\(tensor.name)")
     }
+  }
+
+  /// Layers that choose neighbours are discontinuous: in these runs of 16 images a step, a relative
+  /// change of the first weights by 2^-9 alone moves the loss of single steps by 4 to 10 %, so that of
+  /// those layers only the mean over the run is held to 2 %.
+  @Test("mixed precision stays near, on any number of ranks", arguments: runs)
+  func mixedTrajectory(name: String) throws {
+    let golden = goldenFolder.appendingPathComponent("training/\(name)")
+    let folder = try TemporaryFolder()
+    let expected = try JSONDecoder().decode(
+      Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
+    let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
+    var losses: [[Double]] = []
+    for ranks in [1, 3] {
+      let result = try Program.run(
+        ranks: ranks,
+        try flags(golden) + quirks + [
+          "--use_amp", "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1",
+          "--shards", "4", "--init_from", golden.appendingPathComponent("init.safetensors").path,
+          "--output_dir", "\(folder.path)/\(ranks)",
+        ])
+      try #require(result.code == 0, "\(result.errors)")
+      let steps = try metrics("\(folder.path)/\(ranks)", event: "step")
+      try #require(steps.count == expected.steps.count)
+      losses.append(steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue })
+    }
+    #expect(losses[0] == losses[1])
+    func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
+    #expect(relative(mean(losses[0]), mean(expected.steps.map { $0[0] })) < 0.02)
+    if expected.config.layer == "Attention" {
+      for (loss, step) in zip(losses[0], expected.steps) {
+        #expect(relative(loss, step[0]) < 0.02)
+      }
+    }
+    #expect(zip(losses[0], expected.steps).contains { relative($0, $1[0]) > 2e-5 })
   }
 
   private func relative(_ found: Any?, _ golden: Double) -> Double {

@@ -41,6 +41,11 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--shards 1 --threads 2", 10, "--shards"),
       Mistake("--reduce_dtype fp16", 2, "--reduce_dtype", "fp16", "bf16"),
       Mistake("--reduce mpi --reduce_dtype bf16", 10, "--reduce_dtype", "--reduce invariant"),
+      Mistake("--amp_unit gpu", 2, "--amp_unit", "gpu", "portable"),
+      Mistake(
+        "--use_amp --amp_strict --amp_unit portable", 10, "--amp_strict", "AVX512-BF16"),
+      Mistake("--use_amp --d_mlp 16392", 10, "--d_mlp", "16392", "16384"),
+      Mistake("--fp32_products fast", 2, "--fp32_products", "split"),
       Mistake("--bucket_mb -1", 10, "--bucket_mb", "-1"),
       Mistake("--bucket_mb small", 2, "--bucket_mb", "small"),
       Mistake("--device cuda", 10, "--device", "cuda"),

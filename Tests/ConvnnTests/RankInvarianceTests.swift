@@ -31,7 +31,10 @@ import Testing
 
   @Test(
     "ranks and threads change nothing",
-    arguments: ["Attention", "KvtAttention", "Attention --reduce_dtype bf16"])
+    arguments: [
+      "Attention", "KvtAttention", "Attention --reduce_dtype bf16", "Attention --use_amp",
+      "ConvNNAttention --use_amp --sampling_type random --num_samples 6",
+    ])
   func ranks(layer: String) throws {
     let folder = try TemporaryFolder()
     let words = layer.split(separator: " ").map(String.init)

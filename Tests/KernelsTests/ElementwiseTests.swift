@@ -4,6 +4,9 @@ import Foundation
 import Testing
 
 func gelu(_ x: Double) -> Double { x * 0.5 * erfc(-x / 2.0.squareRoot()) }
+func geluDerivative(_ x: Double) -> Double {
+  0.5 * erfc(-x / 2.0.squareRoot()) + x * exp(-x * x / 2) / (2 * Double.pi).squareRoot()
+}
 
 @Suite("Elementwise kernels") struct ElementwiseTests {
   @Test("GELU and its slope over the whole range") func geluRange() {

@@ -9,6 +9,7 @@
 
 #include "attention_kernels.h"
 #include "band_kernels.h"
+#include "bfloat16_kernels.h"
 #include "elementwise_kernels.h"
 #include "image_kernels.h"
 #include "loss_kernels.h"
@@ -16,6 +17,7 @@
 #include "neighbour_kernels.h"
 #include "normalization_kernels.h"
 #include "optimizer_kernels.h"
+#include "product_kernels.h"
 #include "random_kernels.h"
 #include "reduction_kernels.h"
 #include "rounding_kernels.h"

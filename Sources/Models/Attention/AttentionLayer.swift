@@ -3,27 +3,6 @@ import Tensors
 
 // B images of a micro-batch, T tokens (class token first), Q output tokens, D width, H heads.
 
-/// Rows of floats with a distance between them: a view of [rows, width] into a wider matrix.
-public struct Rows {
-  public let base: UnsafeMutablePointer<Float>
-  public let stride: Int
-
-  public init(_ base: UnsafeMutablePointer<Float>, stride: Int) {
-    self.base = base
-    self.stride = stride
-  }
-
-  /// Row `index` on.
-  @inline(__always) public func row(_ index: Int) -> UnsafeMutablePointer<Float> {
-    base + index * stride
-  }
-
-  /// The same rows from column `column` on.
-  @inline(__always) public func columns(from column: Int) -> Rows {
-    Rows(base + column, stride: stride)
-  }
-}
-
 /// Everything about one pass of one micro-batch through one layer that is not an activation.
 public struct LayerPass {
   /// B, at most the capacity that the layer was made for.

@@ -14,13 +14,16 @@ final class BandAttention {
   private let allTokens: BandPlan
   private let classToken: BandPlan
   /// Softmax before dropout, per image and head in the plan's storage order.
-  private let probabilities: FloatSlab
+  private let probabilities: ActivationSlab
+  /// Those of one head, where they are not kept as floats.
+  private let room: SharedRoom?
   /// Dropout keep masks, alike.
   private let keep: UnsafeMutablePointer<UInt8>
 
   /// - Parameter zeroKeys: see `BandPlan`.
   init(
-    pattern: BandPattern, heads: Int, headWidth: Int, capacity: Int, dropout: Float,
+    scratch: Scratch, pattern: BandPattern, heads: Int, headWidth: Int, capacity: Int,
+    dropout: Float,
     zeroKeys: ((Int) -> Int)? = nil
   ) {
     self.heads = heads
@@ -30,7 +33,11 @@ final class BandAttention {
     allTokens = BandPlan(pattern: pattern, queries: pattern.tokens, zeroKeys: zeroKeys)
     classToken = BandPlan(pattern: pattern, queries: 1, zeroKeys: zeroKeys)
     let count = capacity * heads * max(allTokens.storage, classToken.storage)
-    probabilities = FloatSlab(count: count)
+    probabilities = scratch.activations(count: count)
+    room =
+      scratch.element == .float
+      ? nil
+      : scratch.room(.attention, count: max(allTokens.storage, classToken.storage))
     keep = .allocate(capacity: dropout > 0 ? count : 0)
   }
 
@@ -66,6 +73,10 @@ final class BandAttention {
             .fillKeepMask(mask, count: plan.storage, dropping: dropout)
         }
         if plan.listLength > 0 { work.forwardLists(plan) } else { work.forwardTiles(plan) }
+        if let room {
+          kept(plan, image: image, head: head)
+            .write(rows: 1, width: plan.storage, from: room.base)
+        }
       }
     }
   }
@@ -80,7 +91,10 @@ final class BandAttention {
       for head in 0..<heads {
         let work = work(
           pass, plan, image: image, head: head, qkv: qkv, output: dMerged, temporary: temporary)
-        let dQuery = dQkv.columns(from: head * headWidth).rows(from: image * plan.tokens)
+        if let room {
+          kept(plan, image: image, head: head).read(rows: 1, width: plan.storage, into: room.base)
+        }
+        let dQuery = dQkv.columns(from: head * headWidth).from(row: image * plan.tokens)
         if plan.listLength > 0 {
           work.backwardLists(plan, dQuery: dQuery)
         } else {
@@ -90,6 +104,10 @@ final class BandAttention {
     }
   }
 
+  private func kept(_ plan: BandPlan, image: Int, head: Int) -> Rows {
+    probabilities.rows(stride: plan.storage).from(row: image * heads + head)
+  }
+
   private func work(
     _ pass: LayerPass, _ plan: BandPlan, image: Int, head: Int, qkv: Rows,
     output: UnsafeMutablePointer<Float>, temporary: UnsafeMutablePointer<Float>
@@ -97,15 +115,10 @@ final class BandAttention {
     let slot = (image * heads + head) * plan.storage
     let inner = heads * headWidth
     return BandHead(
-      probabilities: probabilities.base + slot,
+      probabilities: room?.base ?? kept(plan, image: image, head: head).base,
       mask: pass.training && dropout > 0 ? keep + slot : nil,
       factor: 1 / (1 - dropout), scale: scale, width: headWidth, temporary: temporary,
-      query: qkv.columns(from: head * headWidth).rows(from: image * plan.tokens), inner: inner,
+      query: qkv.columns(from: head * headWidth).from(row: image * plan.tokens), inner: inner,
       output: Rows(output + image * plan.queries * inner + head * headWidth, stride: inner))
   }
-}
-
-extension Rows {
-  /// The same columns from row `row` on.
-  @inline(__always) func rows(from row: Int) -> Rows { Rows(self.row(row), stride: stride) }
 }

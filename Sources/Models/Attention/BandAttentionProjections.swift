@@ -9,6 +9,8 @@ struct BandAttentionProjections {
   let width: Int
   let inner: Int
   let tokens: Int
+  /// Keys are chosen by their scores.
+  var keepsOrder = false
 
   /// Floating-point operations per image, for `reach` tokens with keys and values.
   func operations(outputTokens: Int, reach: Int) -> Int {
@@ -20,23 +22,23 @@ struct BandAttentionProjections {
   ///   - reach: tokens, `step` apart from token 0 on, whose keys and values are wanted.
   func forward(_ pass: LayerPass, input: Rows, qkv: Rows, reach: Int, step: Int) {
     if pass.outputTokens == tokens {
-      Linear.forward(
-        rows: pass.images * tokens, inputs: width, outputs: 3 * inner, x: input,
-        weight: pass.parameters, y: qkv)
+      Linear.project(
+        rows: pass.images * tokens, inputs: width, width: inner, parts: 0..<3, x: input,
+        weight: pass.parameters, y: qkv, keepsOrder: keepsOrder)
       return
     }
     precondition(pass.outputTokens == 1)
-    Linear.forward(
-      rows: pass.images, inputs: width, outputs: inner, x: every(tokens, of: input),
-      weight: pass.parameters, y: every(tokens, of: qkv))
+    Linear.project(
+      rows: pass.images, inputs: width, width: inner, parts: 0..<1, x: every(tokens, of: input),
+      weight: pass.parameters, y: every(tokens, of: qkv), keepsOrder: keepsOrder)
     let weight = pass.parameters + inner * width
     // All images at once where every token counts, else one product per image.
     let whole = reach == tokens
     for run in 0..<(whole ? 1 : pass.images) {
-      Linear.forward(
-        rows: whole ? pass.images * tokens : reach, inputs: width, outputs: 2 * inner,
+      Linear.project(
+        rows: whole ? pass.images * tokens : reach, inputs: width, width: inner, parts: 1..<3,
         x: every(step, of: input, from: run * tokens), weight: weight,
-        y: every(step, of: qkv.columns(from: inner), from: run * tokens))
+        y: every(step, of: qkv.columns(from: inner), from: run * tokens), keepsOrder: keepsOrder)
     }
   }
 
@@ -82,6 +84,6 @@ struct BandAttentionProjections {
   }
 
   private func every(_ step: Int, of rows: Rows, from first: Int = 0) -> Rows {
-    Rows(rows.row(first), stride: step * rows.stride)
+    rows.from(row: first).every(step)
   }
 }

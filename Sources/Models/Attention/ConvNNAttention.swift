@@ -25,14 +25,14 @@ public final class ConvNNAttention: AttentionLayer {
   private let convolution: ConvNNAttentionConvolution
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: FloatSlab
+  private let projected: KeptRows
   /// q of candidates alone [B·M, D].
-  private let searched: FloatSlab
+  private let searched: KeptRows
   /// Weights, and negative distances for euclidean similarity [B, H, Q, K].
   private let weights: FloatSlab
   private let distances: FloatSlab
   /// Merged heads before W_o, dropout included [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: KeptRows
   /// Neighbours as tokens, and the chosen ones as candidates [B, H, Q, K].
   private let tokenLists: UnsafeMutablePointer<Int32>
   private let rankLists: UnsafeMutablePointer<Int32>
@@ -57,11 +57,14 @@ public final class ConvNNAttention: AttentionLayer {
     neighbours = ConvNNAttentionNeighbours(plan: plan, candidates: candidates)
     convolution = ConvNNAttentionConvolution(plan: plan, capacity: capacity)
     let pairs = capacity * heads * tokens * plan.neighbours
-    projected = FloatSlab(count: capacity * tokens * 3 * width)
-    searched = FloatSlab(count: plan.samples ? capacity * plan.candidateCount * width : 0)
+    projected = KeptRows(
+      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
+    searched = KeptRows(
+      scratch, count: plan.samples ? capacity * plan.candidateCount : 0, width: width,
+      place: .candidates)
     weights = FloatSlab(count: pairs)
     distances = FloatSlab(count: plan.magnitude == .euclidean ? pairs : 0)
-    merged = FloatSlab(count: capacity * tokens * width)
+    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     tokenLists = .allocate(capacity: pairs)
     tokenLists.initialize(repeating: 0, count: pairs)
     let ranked = plan.samples ? pairs : 0
@@ -121,13 +124,16 @@ public final class ConvNNAttention: AttentionLayer {
     let (width, headWidth) = (plan.width, plan.headWidth)
     let wanted = pass.outputTokens
     precondition(wanted == plan.tokens || (wanted == 1 && !needsAllTokens))
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.working
+    let candidateRows = plan.samples ? pass.images * plan.candidateCount : 0
     let room = scratch.base
     let unmerged = Rows(room + partCount, stride: headWidth)  // [T, d]
     candidates.draw(pass)
     projections.forward(
-      pass, input: input, qkv: qkv, searched: Rows(searched.base, stride: width),
-      candidates: candidates, room: scratch.base + temporaryCount)
+      pass, input: input, qkv: qkv, searched: searched.working, candidates: candidates,
+      room: scratch.base + temporaryCount)
+    projected.keep(rows: pass.images * plan.tokens)
+    searched.keep(rows: candidateRows)
     let kernels = pass.parameters + plan.convolutionOffset
     convolution.prepare(kernels)
     for image in 0..<pass.images {
@@ -138,8 +144,8 @@ public final class ConvNNAttention: AttentionLayer {
           qkv.row(image * plan.tokens) + width + head * headWidth, stride: qkv.stride)
         neighbours.choose(
           choice, rows: wanted, k: k,
-          q: queries(qkv, searched.base, pass, image: image, head: head), room: room)
-        let y = Rows(merged.base + image * wanted * width + head * headWidth, stride: width)
+          q: queries(qkv, searched.working.base, pass, image: image, head: head), room: room)
+        let y = Rows(merged.working.base + image * wanted * width + head * headWidth, stride: width)
         convolution.forward(
           choice, slot: slot, rows: wanted, parameters: kernels, v: k.columns(from: width),
           y: plan.mixesTokens ? unmerged : y, room: room)
@@ -147,7 +153,7 @@ public final class ConvNNAttention: AttentionLayer {
       }
       if pass.training && dropout > 0 {
         let count = wanted * width
-        let (y, mask) = (merged.base + image * count, keep + image * count)
+        let (y, mask) = (merged.working.base + image * count, keep + image * count)
         pass.randomness(.attentionDropout, image: image)
           .fillKeepMask(mask, count: count, dropping: dropout)
         ck_apply_keep(y, y, mask, count, 1 / (1 - dropout))
@@ -155,7 +161,8 @@ public final class ConvNNAttention: AttentionLayer {
     }
     Linear.forward(
       rows: pass.images * wanted, inputs: width, outputs: width,
-      x: Rows(merged.base, stride: width), weight: pass.parameters + 3 * width * width, y: output)
+      x: merged.keep(rows: pass.images * wanted), weight: pass.parameters + 3 * width * width,
+      y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -164,7 +171,9 @@ public final class ConvNNAttention: AttentionLayer {
     let rows = pass.images * wanted
     let gradients = pass.gradients!
     let last = 3 * width * width
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.restored(rows: pass.images * plan.tokens)
+    let searched = searched.restored(
+      rows: plan.samples ? pass.images * plan.candidateCount : 0)
     let room = scratch.base
     let unmerged = Rows(room + partCount, stride: headWidth)  // [T, d]
     let dWeights = room + partCount + plan.tokens * headWidth  // [Q, K]
@@ -173,7 +182,7 @@ public final class ConvNNAttention: AttentionLayer {
     let dQkv = Rows(dMerged + rows * width, stride: 3 * width)  // [B·T, 3D]
     let dSearched = dQkv.row(pass.images * plan.tokens)  // [B·M, D]
     Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: Rows(merged.base, stride: width),
+      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
       dWeight: gradients + last, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: width, dY: dOutput, weight: pass.parameters + last,

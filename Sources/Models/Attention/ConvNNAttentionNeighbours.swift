@@ -140,9 +140,9 @@ struct ConvNNAttentionNeighbours {
       for i in 0..<a.count { (scores + i * count).update(from: room.columnSums, count: count) }
     }
     Matmul.multiply(
-      rows: a.count, columns: count, inner: plan.featureWidth, alpha: alpha, a: a.rows.base,
-      aStride: a.rows.stride, b: b.rows.base, bStride: b.rows.stride, transposeB: true,
-      beta: euclidean ? 1 : 0, c: scores, cStride: count)
+      rows: a.count, columns: count, inner: plan.featureWidth, alpha: alpha, a: a.rows,
+      b: b.rows, transposeB: true, beta: euclidean ? 1 : 0, c: Rows(scores, stride: count),
+      keepsOrder: true)
     guard plan.samples else { return }
     // A token is its own first neighbour already; in the reference it takes part again, with a constant.
     if plan.quirks && euclidean {

@@ -64,23 +64,22 @@ struct ConvNNAttentionProjections {
     let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
     for run in extents.runs {
       let weight = pass.parameters + run.lowerBound * width * width
-      let outputs = run.count * width
       let target = qkv.columns(from: run.lowerBound * width)
       switch extents[run.lowerBound] {
       case .none: break
       case .all:
-        Linear.forward(
-          rows: pass.images * tokens, inputs: width, outputs: outputs, x: input, weight: weight,
-          y: target)
+        Linear.project(
+          rows: pass.images * tokens, inputs: width, width: width, parts: run, x: input,
+          weight: weight, y: target, keepsOrder: true)
       case .first:
-        Linear.forward(
-          rows: pass.images, inputs: width, outputs: outputs, x: firsts(input), weight: weight,
-          y: firsts(target))
+        Linear.project(
+          rows: pass.images, inputs: width, width: width, parts: run, x: firsts(input),
+          weight: weight, y: firsts(target), keepsOrder: true)
       case .candidates:
         gather(pass, input, candidates, into: room)
-        Linear.forward(
-          rows: pass.images * candidates.count, inputs: width, outputs: outputs,
-          x: Rows(room, stride: width), weight: weight, y: searched)
+        Linear.project(
+          rows: pass.images * candidates.count, inputs: width, width: width, parts: run,
+          x: Rows(room, stride: width), weight: weight, y: searched, keepsOrder: true)
       }
     }
   }
@@ -136,7 +135,7 @@ struct ConvNNAttentionProjections {
     }
   }
 
-  private func firsts(_ rows: Rows) -> Rows { Rows(rows.base, stride: tokens * rows.stride) }
+  private func firsts(_ rows: Rows) -> Rows { rows.every(tokens) }
 
   private func gather(
     _ pass: LayerPass, _ input: Rows, _ candidates: ConvNNAttentionCandidates,
@@ -144,8 +143,8 @@ struct ConvNNAttentionProjections {
   ) {
     for image in 0..<pass.images {
       for m in 0..<candidates.count {
-        (room + (image * candidates.count + m) * width).update(
-          from: input.row(image * tokens + Int(candidates.tokens[m])), count: width)
+        input.from(row: image * tokens + Int(candidates.tokens[m]))
+          .read(rows: 1, width: width, into: room + (image * candidates.count + m) * width)
       }
     }
   }

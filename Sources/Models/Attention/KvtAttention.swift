@@ -24,11 +24,11 @@ public final class KvtAttention: AttentionLayer {
   private let projections: BandAttentionProjections
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: FloatSlab
+  private let projected: KeptRows
   /// Softmax before dropout [B, H, Q, K], of the keys in `index`.
   private let probabilities: FloatSlab
   /// Merged heads before proj [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: KeptRows
   /// Chosen keys [B, H, Q, K], ascending.
   private let index: UnsafeMutablePointer<Int32>
   /// Dropout keep masks [B, H, Q, K].
@@ -52,11 +52,13 @@ public final class KvtAttention: AttentionLayer {
       .linear("qkv.weight", outputs: 3 * width, inputs: width),
       .linear("proj.weight", outputs: width, inputs: width),
     ]
-    projections = BandAttentionProjections(width: width, inner: width, tokens: tokens)
+    projections = BandAttentionProjections(
+      width: width, inner: width, tokens: tokens, keepsOrder: true)
     let chosen = capacity * heads * tokens * neighbours
-    projected = FloatSlab(count: capacity * tokens * 3 * width)
+    projected = KeptRows(
+      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
     probabilities = FloatSlab(count: chosen)
-    merged = FloatSlab(count: capacity * tokens * width)
+    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     index = .allocate(capacity: chosen)
     index.initialize(repeating: 0, count: chosen)
     keep = .allocate(capacity: dropout > 0 ? chosen : 0)
@@ -78,8 +80,9 @@ public final class KvtAttention: AttentionLayer {
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
     let wanted = pass.outputTokens
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.working
     projections.forward(pass, input: input, qkv: qkv, reach: tokens, step: 1)
+    projected.keep(rows: pass.images * tokens)
     let drops = pass.training && dropout > 0
     let scale = 1 / Float(headWidth).squareRoot()
     let dense = scratch.base  // [Q, T]
@@ -89,10 +92,11 @@ public final class KvtAttention: AttentionLayer {
         let slot = (image * heads + head) * wanted * neighbours
         let p = probabilities.base + slot
         let products = products(slot: slot, rows: wanted)
-        let q = qkv.columns(from: head * headWidth).rows(from: image * tokens)
+        let q = qkv.columns(from: head * headWidth).from(row: image * tokens)
         Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: q.base, aStride: q.stride,
-          b: q.base + width, bStride: q.stride, transposeB: true, c: dense, cStride: tokens)
+          rows: wanted, columns: tokens, inner: headWidth, a: q,
+          b: q.columns(from: width), transposeB: true, c: Rows(dense, stride: tokens),
+          keepsOrder: true)
         ck_select_largest(products.keys, dense, wanted, tokens, tokens, neighbours)
         ck_gather_columns(p, dense, tokens, products.keys, wanted, neighbours)
         ck_softmax_rows(p, wanted, neighbours, neighbours, scale)
@@ -104,12 +108,13 @@ public final class KvtAttention: AttentionLayer {
         }
         products.sums(
           drops ? dropped : p, y: q.columns(from: 2 * width),
-          into: Rows(merged.base + image * wanted * width + head * headWidth, stride: width))
+          into: Rows(merged.working.base + image * wanted * width + head * headWidth, stride: width)
+        )
       }
     }
     Linear.forward(
       rows: pass.images * wanted, inputs: width, outputs: width,
-      x: Rows(merged.base, stride: width),
+      x: merged.keep(rows: pass.images * pass.outputTokens),
       weight: pass.parameters + 3 * width * width, y: output)
   }
 
@@ -117,11 +122,11 @@ public final class KvtAttention: AttentionLayer {
     let wanted = pass.outputTokens
     let rows = pass.images * wanted
     let last = 3 * width * width
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.restored(rows: pass.images * tokens)
     let dMerged = scratch.base + temporaryCount  // [B·Q, D]
     let dQkv = Rows(dMerged + rows * width, stride: 3 * width)  // [B·T, 3D]
     Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: Rows(merged.base, stride: width),
+      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
       dWeight: pass.gradients! + last, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: width, dY: dOutput, weight: pass.parameters + last,
@@ -138,8 +143,8 @@ public final class KvtAttention: AttentionLayer {
         let mask = drops ? keep + slot : nil
         if let mask { ck_dropout_rows(temporary, p, mask, wanted, neighbours, neighbours, factor) }
         let products = products(slot: slot, rows: wanted)
-        let q = qkv.columns(from: head * headWidth).rows(from: image * tokens)
-        let dQ = dQkv.columns(from: head * headWidth).rows(from: image * tokens)
+        let q = qkv.columns(from: head * headWidth).from(row: image * tokens)
+        let dQ = dQkv.columns(from: head * headWidth).from(row: image * tokens)
         let dO = Rows(dMerged + image * wanted * width + head * headWidth, stride: width)
         products.scatter(drops ? temporary : p, x: dO, into: dQ.columns(from: 2 * width))
         products.dots(dO, with: q.columns(from: 2 * width), into: temporary)

@@ -21,9 +21,9 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
   private let attention: BandAttention
   private let scratch: Scratch
   /// q, k (both turned) and v side by side [B·T, 3I].
-  private let projected: FloatSlab
+  private let projected: KeptRows
   /// Merged heads before to_out [B·Q, I].
-  private let merged: FloatSlab
+  private let merged: KeptRows
 
   public convenience init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
@@ -63,11 +63,13 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
     let padded = (tokens + window - 1) / window * window
     projections = BandAttentionProjections(width: width, inner: inner, tokens: tokens)
     attention = BandAttention(
-      pattern: .window(tokens: tokens, reach: window), heads: heads, headWidth: headWidth,
+      scratch: scratch, pattern: .window(tokens: tokens, reach: window), heads: heads,
+      headWidth: headWidth,
       capacity: capacity, dropout: configuration.attentionDropout,
       zeroKeys: quirks ? { max(0, min($0 + window + 1, padded) - tokens) } : nil)
-    projected = FloatSlab(count: capacity * tokens * 3 * inner)
-    merged = FloatSlab(count: capacity * tokens * inner)
+    projected = KeptRows(
+      scratch, count: capacity * tokens, width: 3 * inner, place: .projected)
+    merged = KeptRows(scratch, count: capacity * tokens, width: inner, place: .merged)
     scratch.require(attention.scratchCount + capacity * tokens * 4 * inner)
   }
 
@@ -79,13 +81,15 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
     let plan = attention.plan(outputTokens: pass.outputTokens)
-    let qkv = Rows(projected.base, stride: 3 * inner)
+    let qkv = projected.working
     projections.forward(pass, input: input, qkv: qkv, reach: plan.reach, step: plan.step)
     turn(qkv, pass: pass, plan: plan, direction: 1)
-    attention.forward(pass, qkv: qkv, merged: merged.base, temporary: scratch.base)
+    projected.keep(rows: pass.images * tokens)
+    attention.forward(pass, qkv: qkv, merged: merged.working.base, temporary: scratch.base)
     Linear.forward(
       rows: pass.images * pass.outputTokens, inputs: inner, outputs: width,
-      x: Rows(merged.base, stride: inner), weight: pass.parameters + 3 * inner * width, y: output)
+      x: merged.keep(rows: pass.images * pass.outputTokens),
+      weight: pass.parameters + 3 * inner * width, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -96,13 +100,13 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
     let dMerged = temporary + attention.scratchCount  // [B·Q, I]
     let dQkv = Rows(dMerged + rows * inner, stride: 3 * inner)  // [B·T, 3I]
     Linear.backwardWeight(
-      rows: rows, inputs: inner, outputs: width, dY: dOutput, x: Rows(merged.base, stride: inner),
+      rows: rows, inputs: inner, outputs: width, dY: dOutput, x: merged.kept,
       dWeight: pass.gradients! + last, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: inner, outputs: width, dY: dOutput, weight: pass.parameters + last,
       dX: Rows(dMerged, stride: inner))
     attention.backward(
-      pass, qkv: Rows(projected.base, stride: 3 * inner), dMerged: dMerged, dQkv: dQkv,
+      pass, qkv: projected.restored(rows: pass.images * tokens), dMerged: dMerged, dQkv: dQkv,
       temporary: temporary)
     turn(dQkv, pass: pass, plan: plan, direction: -1)
     projections.backward(

@@ -16,11 +16,11 @@ public final class MultiHeadAttention: AttentionLayer {
   let dropout: Float
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: FloatSlab
+  private let projected: ActivationSlab
   /// Softmax before dropout [B, H, Q, T].
-  private let probabilities: FloatSlab
+  private let probabilities: ActivationSlab
   /// Merged heads before W_o [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: ActivationSlab
   /// Dropout keep masks [B, H, Q, T].
   private let keep: UnsafeMutablePointer<UInt8>
 
@@ -38,11 +38,11 @@ public final class MultiHeadAttention: AttentionLayer {
       .linear("\($0).weight", outputs: width, inputs: width)
     }
     self.scratch = scratch
-    projected = FloatSlab(count: capacity * tokens * 3 * width)
-    probabilities = FloatSlab(count: capacity * heads * tokens * tokens)
-    merged = FloatSlab(count: capacity * tokens * width)
+    projected = scratch.activations(count: capacity * tokens * 3 * width)
+    probabilities = scratch.activations(count: capacity * heads * tokens * tokens)
+    merged = scratch.activations(count: capacity * tokens * width)
     keep = .allocate(capacity: dropout > 0 ? capacity * heads * tokens * tokens : 0)
-    scratch.require(tokens * tokens + capacity * tokens * 4 * width)
+    scratch.require(2 * tokens * tokens + capacity * tokens * 4 * width)
   }
 
   deinit { keep.deallocate() }
@@ -52,11 +52,16 @@ public final class MultiHeadAttention: AttentionLayer {
     return projections + 2 * 2 * outputTokens * tokens * width
   }
 
+  /// Softmax of image and head number `index` [Q, T].
+  private func kept(_ index: Int, wanted: Int) -> Rows {
+    probabilities.rows(stride: tokens).from(row: index * wanted)
+  }
+
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
     let all = pass.images * tokens
     let wanted = pass.outputTokens
     let square = width * width
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.rows(stride: 3 * width)
     if wanted == tokens {
       Linear.forward(
         rows: all, inputs: width, outputs: 3 * width, x: input, weight: pass.parameters, y: qkv)
@@ -64,9 +69,8 @@ public final class MultiHeadAttention: AttentionLayer {
       // Queries of the first tokens only: one product over rows that lie T apart when Q = 1.
       precondition(wanted == 1)
       Linear.forward(
-        rows: pass.images, inputs: width, outputs: width,
-        x: Rows(input.base, stride: tokens * input.stride), weight: pass.parameters,
-        y: Rows(qkv.base, stride: tokens * qkv.stride))
+        rows: pass.images, inputs: width, outputs: width, x: input.every(tokens),
+        weight: pass.parameters, y: qkv.every(tokens))
       Linear.forward(
         rows: all, inputs: width, outputs: 2 * width, x: input, weight: pass.parameters + square,
         y: qkv.columns(from: width))
@@ -75,16 +79,20 @@ public final class MultiHeadAttention: AttentionLayer {
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
     let scale = 1 / Float(headWidth).squareRoot()
-    let dropped = scratch.base  // [Q, T]
+    let heads = merged.rows(stride: width)
     for image in 0..<pass.images {
-      for head in 0..<heads {
-        let index = image * heads + head
-        let p = probabilities.base + index * wanted * tokens
-        let q = qkv.base + image * tokens * qkv.stride + head * headWidth
+      for head in 0..<self.heads {
+        let index = image * self.heads + head
+        let kept = kept(index, wanted: wanted)
+        // What is kept as floats is computed in place.
+        let p = kept.element == .float ? kept.base : scratch.base  // [Q, T]
+        let dropped = scratch.base + tokens * tokens  // [Q, T]
+        let q = qkv.from(row: image * tokens, column: head * headWidth)
         Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: q, aStride: qkv.stride,
-          b: q + width, bStride: qkv.stride, transposeB: true, c: p, cStride: tokens)
+          rows: wanted, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
+          transposeB: true, c: Rows(p, stride: tokens))
         ck_softmax_rows(p, wanted, tokens, tokens, scale)
+        if kept.element != .float { kept.write(rows: wanted, width: tokens, from: p) }
         if drops {
           let mask = keep + index * wanted * tokens
           pass.randomness(.attentionDropout, image: image, part: head)
@@ -92,14 +100,13 @@ public final class MultiHeadAttention: AttentionLayer {
           ck_dropout_rows(dropped, p, mask, wanted, tokens, tokens, factor)
         }
         Matmul.multiply(
-          rows: wanted, columns: headWidth, inner: tokens, a: drops ? dropped : p, aStride: tokens,
-          b: q + 2 * width, bStride: qkv.stride,
-          c: merged.base + image * wanted * width + head * headWidth, cStride: width)
+          rows: wanted, columns: headWidth, inner: tokens,
+          a: drops ? Rows(dropped, stride: tokens) : kept, b: q.columns(from: 2 * width),
+          c: heads.from(row: image * wanted, column: head * headWidth))
       }
     }
     Linear.forward(
-      rows: pass.images * wanted, inputs: width, outputs: width,
-      x: Rows(merged.base, stride: width),
+      rows: pass.images * wanted, inputs: width, outputs: width, x: heads,
       weight: pass.parameters + 3 * square, y: output)
   }
 
@@ -109,17 +116,21 @@ public final class MultiHeadAttention: AttentionLayer {
     let all = pass.images * tokens
     let wanted = pass.outputTokens
     let square = width * width
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.rows(stride: 3 * width)
     let dropped = scratch.base  // [Q, T], then the gradient of the scores
-    let dMerged = scratch.base + tokens * tokens  // [B·Q, D]
-    let dProjected = Rows(dMerged + pass.images * wanted * width, stride: 3 * width)  // [B·T, 3D]
+    let expanded = dropped + tokens * tokens  // [Q, T]
+    let rest = expanded + tokens * tokens
+    let element = scratch.element
+    let dMerged = Rows(rest, stride: width, element: element)  // [B·Q, D]
+    let dProjected = Rows(  // [B·T, 3D]
+      rest + pass.images * wanted * width, stride: 3 * width, element: element)
 
     Linear.backwardWeight(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
-      x: Rows(merged.base, stride: width), dWeight: gradients + 3 * square, beta: beta)
+      x: merged.rows(stride: width), dWeight: gradients + 3 * square, beta: beta)
     Linear.backwardInput(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
-      weight: pass.parameters + 3 * square, dX: Rows(dMerged, stride: width))
+      weight: pass.parameters + 3 * square, dX: dMerged)
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
@@ -127,25 +138,29 @@ public final class MultiHeadAttention: AttentionLayer {
     for image in 0..<pass.images {
       for head in 0..<heads {
         let index = image * heads + head
-        let p = probabilities.base + index * wanted * tokens
+        let kept = kept(index, wanted: wanted)
+        if kept.element != .float { kept.read(rows: wanted, width: tokens, into: expanded) }
+        let p = kept.element == .float ? kept.base : expanded
         let mask = drops ? keep + index * wanted * tokens : nil
-        let q = qkv.base + image * tokens * qkv.stride + head * headWidth
-        let dQ = dProjected.base + image * tokens * dProjected.stride + head * headWidth
-        let dO = dMerged + image * wanted * width + head * headWidth
+        let q = qkv.from(row: image * tokens, column: head * headWidth)
+        let dQ = dProjected.from(row: image * tokens, column: head * headWidth)
+        let dO = dMerged.from(row: image * wanted, column: head * headWidth)
         if let mask { ck_dropout_rows(dropped, p, mask, wanted, tokens, tokens, factor) }
         Matmul.multiply(
-          rows: tokens, columns: headWidth, inner: wanted, a: drops ? dropped : p, aStride: tokens,
-          transposeA: true, b: dO, bStride: width, c: dQ + 2 * width, cStride: dProjected.stride)
+          rows: tokens, columns: headWidth, inner: wanted,
+          a: drops ? Rows(dropped, stride: tokens) : kept, transposeA: true, b: dO,
+          c: dQ.columns(from: 2 * width))
+        let dScores = Rows(dropped, stride: tokens)
         Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: dO, aStride: width,
-          b: q + 2 * width, bStride: qkv.stride, transposeB: true, c: dropped, cStride: tokens)
+          rows: wanted, columns: tokens, inner: headWidth, a: dO, b: q.columns(from: 2 * width),
+          transposeB: true, c: dScores)
         ck_softmax_rows_backward(dropped, p, mask, wanted, tokens, tokens, scale, factor)
         Matmul.multiply(
-          rows: wanted, columns: headWidth, inner: tokens, a: dropped, aStride: tokens,
-          b: q + width, bStride: qkv.stride, c: dQ, cStride: dProjected.stride)
+          rows: wanted, columns: headWidth, inner: tokens, a: dScores, b: q.columns(from: width),
+          c: dQ)
         Matmul.multiply(
-          rows: tokens, columns: headWidth, inner: wanted, a: dropped, aStride: tokens,
-          transposeA: true, b: q, bStride: qkv.stride, c: dQ + width, cStride: dProjected.stride)
+          rows: tokens, columns: headWidth, inner: wanted, a: dScores, transposeA: true, b: q,
+          c: dQ.columns(from: width))
       }
     }
 
@@ -157,11 +172,10 @@ public final class MultiHeadAttention: AttentionLayer {
         rows: all, inputs: width, outputs: 3 * width, dY: dProjected, weight: pass.parameters,
         dX: dInput)
     } else {
-      let firstInputs = Rows(input.base, stride: tokens * input.stride)
-      let firstQueries = Rows(dProjected.base, stride: tokens * dProjected.stride)
+      let firstQueries = dProjected.every(tokens)
       Linear.backwardWeight(
-        rows: pass.images, inputs: width, outputs: width, dY: firstQueries, x: firstInputs,
-        dWeight: gradients, beta: beta)
+        rows: pass.images, inputs: width, outputs: width, dY: firstQueries,
+        x: input.every(tokens), dWeight: gradients, beta: beta)
       Linear.backwardWeight(
         rows: all, inputs: width, outputs: 2 * width, dY: dProjected.columns(from: width), x: input,
         dWeight: gradients + square, beta: beta)
@@ -170,7 +184,7 @@ public final class MultiHeadAttention: AttentionLayer {
         weight: pass.parameters + square, dX: dInput)
       Linear.backwardInput(
         rows: pass.images, inputs: width, outputs: width, dY: firstQueries,
-        weight: pass.parameters, dX: Rows(dInput.base, stride: tokens * dInput.stride), beta: 1)
+        weight: pass.parameters, dX: dInput.every(tokens), beta: 1)
     }
   }
 }

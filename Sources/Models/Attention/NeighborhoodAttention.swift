@@ -18,9 +18,9 @@ public final class NeighborhoodAttention: AttentionLayer {
   private let attention: BandAttention
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: FloatSlab
+  private let projected: KeptRows
   /// Merged heads before the output map [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: KeptRows
   /// Dropout keep mask of the output [B·Q, D].
   private let keep: UnsafeMutablePointer<UInt8>
 
@@ -41,10 +41,12 @@ public final class NeighborhoodAttention: AttentionLayer {
     ]
     projections = BandAttentionProjections(width: width, inner: width, tokens: tokens)
     attention = BandAttention(
-      pattern: .neighborhood(tokens: tokens, size: size, dilation: dilation), heads: heads,
+      scratch: scratch, pattern: .neighborhood(tokens: tokens, size: size, dilation: dilation),
+      heads: heads,
       headWidth: width / heads, capacity: capacity, dropout: 0)
-    projected = FloatSlab(count: capacity * tokens * 3 * width)
-    merged = FloatSlab(count: capacity * tokens * width)
+    projected = KeptRows(
+      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
+    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     keep = .allocate(capacity: dropout > 0 ? capacity * tokens * width : 0)
     scratch.require(attention.scratchCount + capacity * tokens * 4 * width)
   }
@@ -60,12 +62,14 @@ public final class NeighborhoodAttention: AttentionLayer {
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
     let plan = attention.plan(outputTokens: pass.outputTokens)
     let rows = pass.images * pass.outputTokens
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.working
     let weight = pass.parameters + 3 * width * width
     projections.forward(pass, input: input, qkv: qkv, reach: plan.reach, step: plan.step)
-    attention.forward(pass, qkv: qkv, merged: merged.base, temporary: scratch.base)
+    projected.keep(rows: pass.images * tokens)
+    attention.forward(pass, qkv: qkv, merged: merged.working.base, temporary: scratch.base)
     Linear.forward(
-      rows: rows, inputs: width, outputs: width, x: Rows(merged.base, stride: width),
+      rows: rows, inputs: width, outputs: width,
+      x: merged.keep(rows: pass.images * pass.outputTokens),
       weight: weight, y: output)
     ck_add_bias(output.base, weight + width * width, rows, width, output.stride)
     guard pass.training && dropout > 0 else { return }
@@ -89,13 +93,13 @@ public final class NeighborhoodAttention: AttentionLayer {
     ck_column_sums(
       dWeight + width * width, dOutput.base, rows, width, dOutput.stride, pass.accumulate ? 1 : 0)
     Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: Rows(merged.base, stride: width),
+      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
       dWeight: dWeight, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: width, dY: dOutput, weight: weight,
       dX: Rows(dMerged, stride: width))
     attention.backward(
-      pass, qkv: Rows(projected.base, stride: 3 * width), dMerged: dMerged, dQkv: dQkv,
+      pass, qkv: projected.restored(rows: pass.images * tokens), dMerged: dMerged, dQkv: dQkv,
       temporary: temporary)
     projections.backward(
       pass, input: input, dQkv: dQkv, dInput: dInput, reach: plan.reach, step: plan.step)

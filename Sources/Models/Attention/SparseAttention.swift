@@ -17,9 +17,9 @@ public final class SparseAttention: AttentionLayer {
   private let attention: BandAttention
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: FloatSlab
+  private let projected: KeptRows
   /// Merged heads before out_proj [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: KeptRows
 
   public init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
@@ -42,10 +42,12 @@ public final class SparseAttention: AttentionLayer {
     }
     projections = BandAttentionProjections(width: width, inner: width, tokens: tokens)
     attention = BandAttention(
-      pattern: pattern, heads: heads, headWidth: width / heads, capacity: capacity,
+      scratch: scratch, pattern: pattern, heads: heads, headWidth: width / heads,
+      capacity: capacity,
       dropout: configuration.attentionDropout)
-    projected = FloatSlab(count: capacity * tokens * 3 * width)
-    merged = FloatSlab(count: capacity * tokens * width)
+    projected = KeptRows(
+      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
+    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     scratch.require(attention.scratchCount + capacity * tokens * 4 * width)
   }
 
@@ -57,12 +59,15 @@ public final class SparseAttention: AttentionLayer {
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
     let plan = attention.plan(outputTokens: pass.outputTokens)
-    let qkv = Rows(projected.base, stride: 3 * width)
+    let qkv = projected.working
     projections.forward(pass, input: input, qkv: qkv, reach: plan.reach, step: plan.step)
-    attention.forward(dropping(pass), qkv: qkv, merged: merged.base, temporary: scratch.base)
+    projected.keep(rows: pass.images * tokens)
+    attention.forward(
+      dropping(pass), qkv: qkv, merged: merged.working.base, temporary: scratch.base)
     Linear.forward(
       rows: pass.images * pass.outputTokens, inputs: width, outputs: width,
-      x: Rows(merged.base, stride: width), weight: pass.parameters + 3 * width * width, y: output)
+      x: merged.keep(rows: pass.images * pass.outputTokens),
+      weight: pass.parameters + 3 * width * width, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -73,13 +78,14 @@ public final class SparseAttention: AttentionLayer {
     let dMerged = temporary + attention.scratchCount  // [B·Q, D]
     let dQkv = Rows(dMerged + rows * width, stride: 3 * width)  // [B·T, 3D]
     Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: Rows(merged.base, stride: width),
+      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
       dWeight: pass.gradients! + last, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: width, dY: dOutput, weight: pass.parameters + last,
       dX: Rows(dMerged, stride: width))
     attention.backward(
-      dropping(pass), qkv: Rows(projected.base, stride: 3 * width), dMerged: dMerged, dQkv: dQkv,
+      dropping(pass), qkv: projected.restored(rows: pass.images * tokens), dMerged: dMerged,
+      dQkv: dQkv,
       temporary: temporary)
     projections.backward(
       pass, input: input, dQkv: dQkv, dInput: dInput, reach: plan.reach, step: plan.step)

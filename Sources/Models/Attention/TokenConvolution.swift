@@ -29,9 +29,9 @@ public final class TokenConvolution: AttentionLayer {
   private let offsets: Offsets
   private let scratch: Scratch
   /// U [B, H, Q + k − 1, d], with k for `taps` here and below: zeros before and after the tokens.
-  private let padded: FloatSlab
+  private let padded: KeptRows
   /// Merged heads before W_o [B·Q, D].
-  private let merged: FloatSlab
+  private let merged: KeptRows
 
   private struct Offsets {
     let inputBias: Int
@@ -74,8 +74,9 @@ public final class TokenConvolution: AttentionLayer {
       inputBias: width * width, kernel: kernel, kernelBias: output - headWidth, output: output,
       outputBias: output + width * width)
     let column = capacity * width * (tokens + taps - 1)
-    padded = FloatSlab(count: column)
-    merged = FloatSlab(count: capacity * tokens * width)
+    padded = KeptRows(
+      scratch, count: capacity * heads * (tokens + taps - 1), width: headWidth, place: .projected)
+    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     scratch.require(
       2 * square * taps + 2 * column + taps * headWidth + capacity * tokens * width)
   }
@@ -99,33 +100,34 @@ public final class TokenConvolution: AttentionLayer {
 
     for run in runs(pass, reach: reach) {
       Linear.forward(
-        rows: run.count, inputs: width, outputs: width, x: input.rows(from: run.token),
-        weight: pass.parameters, y: u.rows(from: run.row))
+        rows: run.count, inputs: width, outputs: width, x: input.from(row: run.token),
+        weight: pass.parameters, y: u.from(row: run.row))
     }
     ck_add_bias(
       u.base, pass.parameters + offsets.inputBias, pass.images * reach, width, width)
     let length = wanted + k - 1
     for index in 0..<pass.images * heads {
-      let window = padded.base + index * length * d
+      let window = padded.working.row(index * length)
       window.update(repeating: 0, count: before * d)
       copy(
-        u.rows(from: index / heads * reach).columns(from: index % heads * d),
+        u.from(row: index / heads * reach).columns(from: index % heads * d),
         to: Rows(window + before * d, stride: d), rows: reach)
       (window + (before + reach) * d).update(
         repeating: 0, count: (length - before - reach) * d)
     }
 
+    let positions = padded.keep(rows: pass.images * heads * length)
     pack(pass.parameters + offsets.kernel, into: kernel)
     // What lies past the last head's outputs would read past the end.
     let rows = pass.images * heads * length - (k - 1)
     for r in 0..<k {
       Linear.forward(
-        rows: rows, inputs: d, outputs: d, x: Rows(padded.base + r * d, stride: d),
+        rows: rows, inputs: d, outputs: d, x: positions.from(row: r),
         weight: kernel + r * d * d, y: Rows(y, stride: d), beta: r == 0 ? 0 : 1)
     }
     ck_add_bias(y, pass.parameters + offsets.kernelBias, rows, d, d)
     for index in 0..<pass.images * heads {
-      let target = mergedHead(merged.base, index: index, rows: wanted)
+      let target = mergedHead(merged.working.base, index: index, rows: wanted)
       let own = y + index * length * d
       if needsAllTokens {
         for t in 0..<tokens {
@@ -137,7 +139,8 @@ public final class TokenConvolution: AttentionLayer {
     }
     Linear.forward(
       rows: pass.images * wanted, inputs: width, outputs: width,
-      x: Rows(merged.base, stride: width), weight: pass.parameters + offsets.output, y: output)
+      x: merged.keep(rows: pass.images * wanted), weight: pass.parameters + offsets.output,
+      y: output)
     ck_add_bias(
       output.base, pass.parameters + offsets.outputBias, pass.images * wanted, width, output.stride)
   }
@@ -159,7 +162,7 @@ public final class TokenConvolution: AttentionLayer {
 
     Linear.backwardWeight(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
-      x: Rows(merged.base, stride: width), dWeight: gradients + offsets.output,
+      x: merged.kept, dWeight: gradients + offsets.output,
       beta: pass.gradientBeta)
     ck_column_sums(
       gradients + offsets.outputBias, dOutput.base, pass.images * wanted, width, dOutput.stride,
@@ -187,7 +190,7 @@ public final class TokenConvolution: AttentionLayer {
     for r in 0..<k {
       Linear.backwardWeight(
         rows: column - (k - 1), inputs: d, outputs: d, dY: Rows(dY, stride: d),
-        x: Rows(padded.base + r * d, stride: d), dWeight: dKernel + r * d * d, beta: 0)
+        x: padded.kept.from(row: r), dWeight: dKernel + r * d * d, beta: 0)
       Linear.backwardInput(
         rows: column, inputs: d, outputs: d, dY: Rows(dY - r * d, stride: d),
         weight: kernel + r * d * d, dX: Rows(dPadded, stride: d), beta: r == 0 ? 0 : 1)
@@ -198,18 +201,18 @@ public final class TokenConvolution: AttentionLayer {
     for index in 0..<pass.images * heads {
       copy(
         Rows(dPadded + (index * length + before) * d, stride: d),
-        to: dU.rows(from: index / heads * reach).columns(from: index % heads * d), rows: reach)
+        to: dU.from(row: index / heads * reach).columns(from: index % heads * d), rows: reach)
     }
     ck_column_sums(
       gradients + offsets.inputBias, dU.base, pass.images * reach, width, width, accumulate)
     for run in runs(pass, reach: reach) {
       Linear.backwardWeight(
-        rows: run.count, inputs: width, outputs: width, dY: dU.rows(from: run.row),
-        x: input.rows(from: run.token), dWeight: gradients,
+        rows: run.count, inputs: width, outputs: width, dY: dU.from(row: run.row),
+        x: input.from(row: run.token), dWeight: gradients,
         beta: run.row == 0 ? pass.gradientBeta : 1)
       Linear.backwardInput(
-        rows: run.count, inputs: width, outputs: width, dY: dU.rows(from: run.row),
-        weight: pass.parameters, dX: dInput.rows(from: run.token))
+        rows: run.count, inputs: width, outputs: width, dY: dU.from(row: run.row),
+        weight: pass.parameters, dX: dInput.from(row: run.token))
       for t in run.count..<max(run.count, tokens) {
         dInput.row(run.token + t).update(repeating: 0, count: width)
       }

@@ -2,6 +2,8 @@
 import Collectives
 import Datasets
 import Diagnostics
+import Models
+import Tensors
 
 /// Seconds from the start of the process, on the rank that took longest, without the time to open data.
 struct StartUp {
@@ -15,6 +17,8 @@ struct StartUp {
   var firstStep = 0.0
   /// The largest memory of any rank over a step of this model alone, in bytes.
   var peakMemory = 0.0
+  /// What one compute thread's engine takes: activations and scratch.
+  var engineMemory = 0.0
 
   /// Sets a model up as a run does and takes one step on images in memory. All ranks call it together.
   ///
@@ -28,7 +32,7 @@ struct StartUp {
     let start = ContinuousClock.now
     var c = given
     try Agreement.checkRun(
-      group, configuration: c.numerics.map { "\($0.flag) \($0.value)" }, data: [])
+      group, c, data: [])
     _ = try c.settleBuckets(group)
     let replica = try Replica(c, group: group)
     let model = start.secondsUntilNow
@@ -41,6 +45,7 @@ struct StartUp {
     let done = start.secondsUntilNow
     let all = try group.allGather([
       before, before + model, before + ready, done - ready, Double(MemoryUse.peak),
+      Double(try Self.engineMemory(c, replica)),
     ])
     func most(_ index: Int) -> Double { all.map { $0[index] }.max() ?? 0 }
     toMPI = most(0)
@@ -48,5 +53,25 @@ struct StartUp {
     toFirstStep = most(2)
     firstStep = most(3)
     peakMemory = most(4)
+    engineMemory = most(5)
+  }
+
+  /// By how much the process grows with one more engine and its pass over a micro-batch.
+  private static func engineMemory(_ c: RunConfiguration, _ replica: Replica) throws -> Int {
+    let images = c.resolvedMicroBatch
+    let input = FloatSlab(count: images * 3 * c.model.imageSize * c.model.imageSize)
+    let gradients = FloatSlab(count: replica.layout.count)
+    let labels = [Int32](repeating: 0, count: images)
+    // What earlier cases left would be taken again without the process growing.
+    MemoryUse.giveBack()
+    let before = MemoryUse.now
+    let engine = try Replica.makeEngine(c)
+    _ = engine.train(
+      TrainingPass(
+        parameters: replica.parameters.base, gradients: gradients.base, accumulate: false,
+        lossWeight: 1), images: input.base, labels: labels, count: images, ready: nil)
+    let after = MemoryUse.now
+    withExtendedLifetime((input, gradients, engine)) {}
+    return max(after - before, 0)
   }
 }

@@ -17,7 +17,8 @@ extension RunConfiguration {
       ("lr_step", "\(stepSize)"), ("lr_gamma", "\(gamma)"),
       ("warmup_epochs", "\(warmupEpochs)"), ("min_lr", "\(minimumRate)"), ("seed", "\(seed)"),
       ("shards", "\(resolvedShards)"), ("micro_batch", "\(resolvedMicroBatch)"),
-      ("reduce", reduce.rawValue), ("reduce_dtype", reduceType.rawValue),
+      ("use_amp", word(precision == .mixed)), ("reduce", reduce.rawValue),
+      ("reduce_dtype", reduceType.rawValue),
     ]
   }
 

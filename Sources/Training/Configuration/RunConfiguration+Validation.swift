@@ -2,6 +2,7 @@
 import Diagnostics
 import Foundation
 import Models
+import Tensors
 
 extension RunConfiguration {
   /// Checks everything that is known before the data set is open.
@@ -30,6 +31,15 @@ extension RunConfiguration {
   /// - Throws: `RunError` (configuration).
   func validateModel(ranks: Int) throws {
     try model.validate()
+    let depths = [
+      ("--d_hidden", model.width), ("--d_mlp", model.mlpWidth),
+      ("--resize and --patch_size: the number of tokens", model.tokens),
+    ]
+    for (flag, depth) in depths where precision == .mixed {
+      try require(
+        depth <= Precision.mixedDepth,
+        "\(flag) is \(depth): with --use_amp expected at most \(Precision.mixedDepth).")
+    }
     try checkMemory(ranks: ranks, ranksHere: Self.ranksHere)
   }
 

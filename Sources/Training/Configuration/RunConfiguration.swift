@@ -5,6 +5,7 @@ import Diagnostics
 import Foundation
 import Models
 import Optimizers
+import Tensors
 
 public struct RunConfiguration: Sendable {
   public var model = ModelConfiguration()
@@ -42,6 +43,8 @@ public struct RunConfiguration: Sendable {
   /// 0: a function of the model.
   public var microBatch = 0
   public var reduce = ReductionMode.invariant
+  /// Of the model's matrix products.
+  public var precision = Precision.single
   /// In what form gradients travel between ranks; part of the numerics on one rank too.
   public var reduceType = ReductionType.fp32
   /// Compute activations again in the backward pass instead of keeping them.

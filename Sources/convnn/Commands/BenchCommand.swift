@@ -4,6 +4,7 @@ import Diagnostics
 import Foundation
 import Models
 import Reports
+import Tensors
 import Training
 
 struct BenchCommand: ParsableCommand {
@@ -14,6 +15,7 @@ struct BenchCommand: ParsableCommand {
       The limit: the model's own matrix products, repeated with nothing between them in the same \
       run. One JSON object per line on stdout, a table on stderr. Without --layer all eight layers \
       are measured, with --layer that one; the batch is 64 unless --batch_size says otherwise. \
+      With --use_amp every case is measured in both precisions. \
       Training is on images in memory; with --dataset its loading is measured too, and training on it.
       """)
 
@@ -37,8 +39,9 @@ struct BenchCommand: ParsableCommand {
     var base = try flags.configuration()
     base.fitWithoutData()
     if flags.training.batchSize == nil { base.batchSize = 64 }
-    let cases = flags.model.layer == nil ? Self.everyLayer(base) : [(Self.name(base.model), base)]
-    try KernelChoice.settle(flags.system.blasCore)
+    let models = flags.model.layer == nil ? Self.everyLayer(base) : [(Self.name(base.model), base)]
+    let cases = flags.training.useAMP ? models.flatMap(Self.inBothPrecisions) : models
+    try KernelChoice.settle(flags)
     let repetitions = repetitions
     let loadsData = flags.dataset.dataset != nil
     try Ending.withProcessGroup { group in
@@ -83,6 +86,16 @@ struct BenchCommand: ParsableCommand {
       cases.append(make { $0.layer = layer })
     }
     return cases
+  }
+
+  private static func inBothPrecisions(
+    _ name: String, _ c: RunConfiguration
+  ) -> [(name: String, configuration: RunConfiguration)] {
+    Precision.allCases.map { precision in
+      var copy = c
+      copy.precision = precision
+      return ("\(name) \(precision.rawValue)", copy)
+    }
   }
 
   private static func name(_ model: ModelConfiguration) -> String {

@@ -25,7 +25,7 @@ struct EvaluateCommand: ParsableCommand {
     let base = try WeightFile.configuration(of: path)
     var configuration = try flags.configuration(base: base)
     if flags.dataset.resize == nil, let side = base?.imageSize { configuration.resize = side }
-    try KernelChoice.settle(flags.system.blasCore)
+    try KernelChoice.settle(flags)
     let final = configuration
     try Ending.withProcessGroup { group in
       let (images, result) = try EvaluationRun(final, group: group, weights: path).run()

@@ -38,7 +38,7 @@ struct PredictCommand: ParsableCommand {
     let path = EvaluateCommand.weightsPath(checkpoint)
     let base = try WeightFile.configuration(of: path)
     let configuration = try flags.configuration(base: base)
-    try KernelChoice.settle(flags.system.blasCore)
+    try KernelChoice.settle(flags)
     let predictor = try Predictor(configuration, weights: path)
     if let input, let output { try predictor.predict(tensors: input, to: output) }
     for image in images {

@@ -23,7 +23,7 @@ struct TrainCommand: ParsableCommand {
     if testOnly { return try runTest() }
     var configuration = try flags.configuration()
     output.apply(to: &configuration)
-    try KernelChoice.settle(flags.system.blasCore)
+    try KernelChoice.settle(flags)
     note()
     let final = configuration
     // Before MPI, which takes a while to start: a request that comes early counts too.
@@ -37,7 +37,7 @@ struct TrainCommand: ParsableCommand {
   private func runTest() throws {
     guard let checkpoint else {
       let configuration = try flags.configuration()
-      try KernelChoice.settle(flags.system.blasCore)
+      try KernelChoice.settle(flags)
       return try Ending.withProcessGroup { group in
         let line = try group.together { try outputShape(configuration) }
         if group.rank == 0 { print(line) }
@@ -52,9 +52,6 @@ struct TrainCommand: ParsableCommand {
     guard Ending.isFirst else { return }
     if flags.training.useCompiled || flags.training.compileMode != nil {
       say("Note: --use_compiled changes nothing: this program is compiled ahead of time.")
-    }
-    if flags.training.useAMP {
-      say("Note: --use_amp changes nothing: all arithmetic is in single precision.")
     }
   }
 

@@ -19,17 +19,28 @@ struct VerifyCommand: ParsableCommand {
   var tolerance = 1e-4
   @Option(name: .customLong("blas_core"), help: "OpenBLAS kernels, as for train (default: auto).")
   var blasCore: String?
+  @Option(
+    name: .customLong("fp32_products"),
+    help: "Single-precision products, as for train (default: openblas).")
+  var singleProducts: SingleProducts?
+  @Option(name: .customLong("amp_unit"), help: "As for train (default: auto).")
+  var unit: UnitChoice?
+  @Flag(
+    name: .customLong("use_amp"),
+    help: "Products of bfloat16 numbers, whose rounding needs --tolerance 0.03 or so.")
+  var useAMP = false
   @Argument(help: "Golden files.") var files: [String]
 
   func run() throws {
     guard tolerance.isFinite, tolerance > 0 else {
       throw RunError.configuration("--tolerance is \(tolerance): expected a number above 0.")
     }
-    try KernelChoice.settle(blasCore)
+    try KernelChoice.settle(core: blasCore, products: singleProducts, unit: unit)
     Matmul.useOneThread()
     var passed = 0
     for file in files {
-      let result = try verifyLayerFile(file, tolerance: tolerance)
+      let result = try verifyLayerFile(
+        file, tolerance: tolerance, precision: useAMP ? .mixed : .single)
       let worst = result.comparison.worst
       print(
         "\(result.passed ? "PASS" : "FAIL")  \(String(format: "%.2e", worst.error))"

@@ -2,8 +2,10 @@
 import ArgumentParser
 import Collectives
 import Datasets
+import Diagnostics
 import Models
 import Optimizers
+import Tensors
 import Training
 
 extension LayerKind: ExpressibleByArgument {}
@@ -20,7 +22,26 @@ extension BadImagePolicy: ExpressibleByArgument {}
 extension OptimizerKind: ExpressibleByArgument {}
 extension SchedulerKind: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
+extension SingleProducts: ExpressibleByArgument {}
 extension ReductionType: ExpressibleByArgument {}
+
+/// `--amp_unit`.
+enum UnitChoice: String, CaseIterable, ExpressibleByArgument {
+  case auto, amx, avx512, portable
+
+  /// - Throws: `RunError` (configuration) for a unit that the CPU does not have.
+  func resolved(best: ProductUnit = .best) throws -> ProductUnit {
+    guard let unit = ProductUnit(rawValue: rawValue) else { return best }
+    guard unit <= best else {
+      throw RunError.configuration(
+        """
+        --amp_unit \(rawValue): this CPU, or the system it runs on, has \(best.rawValue) at best.
+        Give auto or \(best.rawValue).
+        """)
+    }
+    return unit
+  }
+}
 
 /// True or False, in any case.
 struct Truth: ExpressibleByArgument {

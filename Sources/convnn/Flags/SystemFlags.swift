@@ -2,6 +2,7 @@
 import ArgumentParser
 import Collectives
 import Diagnostics
+import Tensors
 import Training
 
 struct SystemFlags: ParsableArguments {
@@ -44,6 +45,15 @@ struct SystemFlags: ParsableArguments {
     name: .customLong("blas_core"),
     help: "OpenBLAS kernels: auto, env (leave as it is) or a name like SkylakeX (default: auto).")
   var blasCore: String?
+  @Option(
+    name: .customLong("amp_unit"),
+    help: "What makes bfloat16 products: auto, amx, avx512 or portable (default: auto).")
+  var unit: UnitChoice?
+  @Option(
+    name: .customLong("fp32_products"),
+    help: "Single-precision products by openblas, or split into bfloat16 parts (default: openblas)."
+  )
+  var singleProducts: SingleProducts?
   @Option(
     name: .customLong("stall_timeout"),
     help: "Seconds of waiting for other ranks that count as a stall (default: 300).")

@@ -17,8 +17,14 @@ struct TrainingFlags: ParsableArguments {
   @Option(
     name: .customLong("max_steps"), help: "Stop after so many steps, 0 for never (default: 0).")
   var maxSteps: Int?
-  @Flag(name: .customLong("use_amp"), help: "Accepted; all arithmetic is in single precision.")
+  @Flag(
+    name: .customLong("use_amp"),
+    help: "Mixed precision: matrix products of bfloat16 numbers, everything else single.")
   var useAMP = false
+  @Flag(
+    name: .customLong("amp_strict"),
+    help: "Refuse --use_amp on CPUs without bfloat16 instructions, where it is slow.")
+  var strictAMP = false
   @Flag(
     name: .customLong("use_compiled"), help: "Accepted; this program is compiled ahead of time.")
   var useCompiled = false
@@ -34,6 +40,7 @@ struct TrainingFlags: ParsableArguments {
     epochs.put(&c.epochs)
     maxSteps.put(&c.maxSteps)
     clipNorm.put(&c.clipNorm)
+    if useAMP { c.precision = .mixed }
   }
 }
 

@@ -1,0 +1,65 @@
+// Matrix products from bfloat16 products: for mixed precision, and for single precision out of parts.
+#ifndef CKERNELS_PRODUCT_KERNELS_H
+#define CKERNELS_PRODUCT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// What multiplies bfloat16 numbers: vector code for any CPU, AVX512-BF16's dot products, AMX's tiles.
+enum { CK_UNIT_PORTABLE = 0, CK_UNIT_VECTOR = 1, CK_UNIT_TILE = 2 };
+
+/// The best unit that CPU and operating system grant this process.
+int ck_product_unit(void);
+
+/// A matrix in memory, row-major: op(A) is it, or its transpose.
+typedef struct {
+  const void *base;
+  /// Elements from a row to the next.
+  size_t stride;
+  int transposed;
+  /// Elements are bfloat16, else float.
+  int is_bf16;
+} ck_matrix;
+
+/// What becomes of an element x of row i, column j of a product before it is stored.
+enum {
+  /// x itself, rounded if C is bfloat16.
+  CK_FINISH_STORE = 0,
+  /// m · gelu(x + bias[j]), with slope[i, j] = m · gelu'(x + bias[j]); m = factor · keep[i, j], 1
+  /// without a mask.
+  CK_FINISH_GELU = 1,
+  /// x · slope[i, j], which is also added to sums[j].
+  CK_FINISH_SLOPE = 2,
+};
+
+typedef struct {
+  int kind;
+  const float *bias;
+  /// [m, n] without gaps, or NULL.
+  const uint8_t *keep;
+  float factor;
+  /// bfloat16 [m, n] without gaps.
+  uint16_t *slope;
+  float *sums;
+} ck_finish;
+
+/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, accumulated in float.
+///
+/// terms 1: A and B are rounded to bfloat16 (to nearest, ties to even).
+/// terms 2: each float is rounded to the sum of two bfloat16 numbers (16 bits), and the product of the
+/// two small parts is left out: errors of 2^-16.
+/// terms 3: each float is the exact sum of three bfloat16 numbers, and of the nine products of parts the
+/// six that reach a float's precision are summed: as close to the exact result as a product in float.
+///
+/// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
+/// CK_DEEPEST_FINISHED; finishes other than CK_FINISH_STORE are for bfloat16. An element's bits depend on
+/// its row of A, its column of B, k and the unit only. alpha scales A before anything is rounded.
+enum { CK_DEEPEST_FINISHED = 16384 };
+void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
+                ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
+
+/// Whether products of the calling thread are to be made of bfloat16 numbers; off at first.
+void ck_set_mixed_precision(int on);
+int ck_mixed_precision(void);
+
+#endif

@@ -1,0 +1,80 @@
+// What becomes of a row of 16 finished sums: see ck_finish.
+#ifndef CKERNELS_PRODUCT_FINISH_H
+#define CKERNELS_PRODUCT_FINISH_H
+
+#include "include/product_kernels.h"
+#include "lanes.h"
+#include "lanes_bf16.h"
+
+typedef uint8_t bytes16 __attribute__((ext_vector_type(16), aligned(1), may_alias));
+
+/// The mask's factors for n elements.
+LANES_TARGET HELPER void load_keep(lanes16 *v, const uint8_t *p, size_t n, float factor) {
+  uint8_t buffer[16];
+  if (n < 16) {
+    for (size_t l = 0; l < 16; l++) buffer[l] = l < n ? p[l] : 0;
+    p = buffer;
+  }
+  *v = __builtin_convertvector(*(const bytes16 *)p, lanes16) * factor;
+}
+
+LANES_TARGET HELPER void load_floats(lanes16 *v, const float *p, size_t n) {
+  if (n >= 16)
+    *v = LOAD16(p);
+  else
+    load_part16(v, p, n, 0);
+}
+
+/// Finishes a group of rows of 16 sums, `stride` floats apart.
+/// - n: columns left in the matrix, which has `width` columns; the sums belong to rows from `row` and
+///   columns from `column` on.
+LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n, size_t row, size_t column,
+                         size_t width, uint16_t *c, size_t c_stride, const ck_finish *finish,
+                         int kind, int count) {
+  lanes16 x[GELU_GROUP], slope[GELU_GROUP];
+  size_t at = row * width + column;
+  for (int i = 0; i < count; i++) x[i] = LOAD16(sums + (size_t)i * stride);
+  if (kind == CK_FINISH_GELU) {
+    lanes16 bias;
+    load_floats(&bias, finish->bias + column, n);
+    for (int i = 0; i < count; i++) x[i] += bias;
+    gelu16(x, slope, count);
+    for (int i = 0; i < count; i++) {
+      size_t place = at + (size_t)i * width;
+      if (finish->keep) {
+        lanes16 factor;
+        load_keep(&factor, finish->keep + place, n, finish->factor);
+        x[i] *= factor;
+        slope[i] *= factor;
+      }
+      store_bf16(finish->slope + place, &slope[i], n);
+    }
+  } else if (kind == CK_FINISH_SLOPE) {
+    lanes16 sum;
+    load_floats(&sum, finish->sums + column, n);
+    for (int i = 0; i < count; i++) {
+      load_bf16(&slope[i], finish->slope + at + (size_t)i * width, n);
+      x[i] *= slope[i];
+      sum += x[i];
+    }
+    if (n >= 16)
+      STORE16(finish->sums + column, sum);
+    else
+      store_part16(finish->sums + column, &sum, n);
+  }
+  for (int i = 0; i < count; i++) store_bf16(c + (size_t)i * c_stride, &x[i], n);
+}
+
+LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n, size_t row,
+                        size_t column, size_t width, uint16_t *c, size_t c_stride,
+                        const ck_finish *finish, int kind) {
+  size_t r = 0;
+  for (; r + GELU_GROUP <= rows; r += GELU_GROUP)
+    finish_group(sums + r * stride, stride, n, row + r, column, width, c + r * c_stride, c_stride,
+                 finish, kind, GELU_GROUP);
+  for (; r < rows; r++)
+    finish_group(sums + r * stride, stride, n, row + r, column, width, c + r * c_stride, c_stride,
+                 finish, kind, 1);
+}
+
+#endif

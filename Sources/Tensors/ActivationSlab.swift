@@ -1,0 +1,41 @@
+// Memory for what a forward pass keeps for its backward pass.
+import CKernels
+
+/// `count` numbers, floats or bfloat16, zeroed, aligned as in `FloatSlab`.
+public final class ActivationSlab: @unchecked Sendable {
+  public let element: Element
+  public let count: Int
+  private let slab: FloatSlab
+
+  public init(count: Int, element: Element) {
+    self.count = count
+    self.element = element
+    slab = FloatSlab(count: element == .float ? count : (count + 1) / 2)
+  }
+
+  public func rows(stride: Int) -> Rows {
+    Rows(UnsafeMutableRawPointer(slab.base), stride: stride, element: element)
+  }
+
+  public var byteCount: Int { count * element.size }
+}
+
+extension Rows {
+  /// Numbers of these rows as floats, into `target` [rows, width] without gaps.
+  public func read(rows: Int, width: Int, into target: UnsafeMutablePointer<Float>) {
+    switch element {
+    case .bfloat16: ck_bf16_to_floats(target, width, halves, stride, rows, width)
+    case .float:
+      for row in 0..<rows { (target + row * width).update(from: self.row(row), count: width) }
+    }
+  }
+
+  /// Floats from `source` [rows, width] without gaps, rounded if need be.
+  public func write(rows: Int, width: Int, from source: UnsafePointer<Float>) {
+    switch element {
+    case .bfloat16: ck_floats_to_bf16(halves, stride, source, width, rows, width)
+    case .float:
+      for row in 0..<rows { self.row(row).update(from: source + row * width, count: width) }
+    }
+  }
+}

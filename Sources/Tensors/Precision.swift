@@ -1,0 +1,50 @@
+// Which numbers matrix products are made of, and which unit of the CPU makes them.
+import CKernels
+
+/// Precision of a model's matrix products; everything else is in single precision.
+public enum Precision: String, Codable, Sendable, CaseIterable {
+  case single = "fp32"
+  /// Operands are rounded to bfloat16, sums are single.
+  case mixed = "bf16"
+
+  /// The most terms of a sum that mixed precision can round on its way out.
+  public static let mixedDepth = Int(CK_DEEPEST_FINISHED)
+}
+
+/// Who makes products in single precision.
+public enum SingleProducts: String, Sendable, CaseIterable {
+  /// OpenBLAS.
+  case blas = "openblas"
+  /// This program, from bfloat16 products of three parts of each number: no less exact, and maybe
+  /// faster where the CPU has AMX.
+  case split
+}
+
+/// What makes products of bfloat16 numbers.
+public enum ProductUnit: String, Sendable, CaseIterable, Comparable {
+  /// Vector instructions for floats: any CPU has them, and they are slower than OpenBLAS.
+  case portable
+  /// AVX512-BF16's dot products.
+  case avx512
+  /// AMX's tiles.
+  case amx
+
+  /// The best that this CPU and operating system have.
+  public static let best: ProductUnit = {
+    switch Int(ck_product_unit()) {
+    case CK_UNIT_TILE: return .amx
+    case CK_UNIT_VECTOR: return .avx512
+    default: return .portable
+    }
+  }()
+
+  var code: Int32 {
+    switch self {
+    case .portable: return Int32(CK_UNIT_PORTABLE)
+    case .avx512: return Int32(CK_UNIT_VECTOR)
+    case .amx: return Int32(CK_UNIT_TILE)
+    }
+  }
+
+  public static func < (left: ProductUnit, right: ProductUnit) -> Bool { left.code < right.code }
+}
