@@ -72,7 +72,7 @@ HELPER void exp16(lanes16 *v) {
 
 /// GELU and its derivative of GELU_GROUP vectors, as gelu_and_derivative computes them; several side by
 /// side, because each is one long chain.
-enum { GELU_GROUP = 3 };
+enum { GELU_GROUP = 4 };
 #define EACH for (int i = 0; i < count; i++)
 HELPER void gelu16(lanes16 *v, lanes16 *derivative, int count) {
   lanes16 bell[GELU_GROUP], t[GELU_GROUP], p[GELU_GROUP];

@@ -28,9 +28,9 @@ LANES_TARGET HELPER void load_floats(lanes16 *v, const float *p, size_t n) {
 /// Finishes a group of rows of 16 sums, `stride` floats apart.
 /// - n: columns left in the matrix, which has `width` columns; the sums belong to rows from `row` and
 ///   columns from `column` on.
-LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n, size_t row, size_t column,
-                         size_t width, uint16_t *c, size_t c_stride, const ck_finish *finish,
-                         int kind, int count) {
+LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n, size_t row,
+                                      size_t column, size_t width, uint16_t *c, size_t c_stride,
+                                      const ck_finish *finish, int kind, int count) {
   lanes16 x[GELU_GROUP], slope[GELU_GROUP];
   size_t at = row * width + column;
   for (int i = 0; i < count; i++) x[i] = LOAD16(sums + (size_t)i * stride);
@@ -65,9 +65,10 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
   for (int i = 0; i < count; i++) store_bf16(c + (size_t)i * c_stride, &x[i], n);
 }
 
-LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n, size_t row,
-                        size_t column, size_t width, uint16_t *c, size_t c_stride,
-                        const ck_finish *finish, int kind) {
+/// The same of any number of rows.
+LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n,
+                                     size_t row, size_t column, size_t width, uint16_t *c,
+                                     size_t c_stride, const ck_finish *finish, int kind) {
   size_t r = 0;
   for (; r + GELU_GROUP <= rows; r += GELU_GROUP)
     finish_group(sums + r * stride, stride, n, row + r, column, width, c + r * c_stride, c_stride,

@@ -52,7 +52,8 @@ static void pack(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float 
       else
         split(x, parts);
       size_t row = i % TILE_ROWS, column = d % TILE_DEPTH;
-      size_t place = paired ? column / 2 * TILE_DEPTH + row * 2 + column % 2 : row * TILE_DEPTH + column;
+      size_t pair = column / 2 * TILE_DEPTH + row * 2 + column % 2;
+      size_t place = paired ? pair : row * TILE_DEPTH + column;
       uint16_t *tile = tiles + i / TILE_ROWS * panel + d / TILE_DEPTH * (size_t)terms * TILE_SIZE;
       for (int t = 0; t < terms; t++) tile[t * TILE_SIZE + place] = parts[t];
     }

@@ -18,13 +18,6 @@ enum MemoryUse {
     return kibibytes * 1024
   }
 
-  /// Returns free memory to the system.
-  static func giveBack() {
-    #if canImport(Glibc)
-      malloc_trim(0)
-    #endif
-  }
-
   /// Lets the peak begin anew from what is resident now.
   static func resetPeak() {
     guard let handle = FileHandle(forWritingAtPath: "/proc/self/clear_refs") else { return }

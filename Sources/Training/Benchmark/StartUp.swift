@@ -1,4 +1,5 @@
 // How long a run takes to get going, and the memory it then needs.
+import CKernels
 import Collectives
 import Datasets
 import Diagnostics
@@ -63,7 +64,7 @@ struct StartUp {
     let gradients = FloatSlab(count: replica.layout.count)
     let labels = [Int32](repeating: 0, count: images)
     // What earlier cases left would be taken again without the process growing.
-    MemoryUse.giveBack()
+    ck_return_free_memory()
     let before = MemoryUse.now
     let engine = try Replica.makeEngine(c)
     _ = engine.train(
