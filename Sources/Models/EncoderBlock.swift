@@ -15,6 +15,9 @@ final class EncoderBlock {
   let outputTokens: Int
   let attention: any AttentionLayer
 
+  /// In mixed precision both norms pass through one slab of all blocks, and the backward pass makes them
+  /// again: they cost little beside the memory they would take.
+  private let keepsNorms: Bool
   private let normalized1: ActivationSlab  // [B·T, D]
   private let mean1: FloatSlab
   private let rstd1: FloatSlab
@@ -42,11 +45,13 @@ final class EncoderBlock {
     outputTokens = isLast ? 1 : c.tokens
     let all = capacity * tokens
     let wanted = capacity * outputTokens
-    normalized1 = scratch.activations(count: all * width)
+    keepsNorms = scratch.element == .float
+    let passing = keepsNorms ? nil : scratch.passing(count: all * width)
+    normalized1 = passing ?? scratch.activations(count: all * width)
     mean1 = FloatSlab(count: all)
     rstd1 = FloatSlab(count: all)
     middle = FloatSlab(count: wanted * width)
-    normalized2 = scratch.activations(count: wanted * width)
+    normalized2 = passing ?? scratch.activations(count: wanted * width)
     mean2 = FloatSlab(count: wanted)
     rstd2 = FloatSlab(count: wanted)
     hidden = scratch.activations(count: wanted * mlpWidth)
@@ -160,6 +165,10 @@ final class EncoderBlock {
       rows: wanted, dY: dOutput, weight: parameters + offsets.mlp3Weight,
       dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate,
       room: spread + images * tokens * width)
+    if !keepsNorms {
+      normalize(
+        middle.base, parameters + offsets.norm2, rows: wanted, to: normalized2, mean2, rstd2)
+    }
     Linear.backwardWeight(
       rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
       x: normalized2.rows(stride: width), dWeight: gradients + offsets.mlp0Weight, beta: beta)
@@ -189,6 +198,10 @@ final class EncoderBlock {
     }
     var attentionPass = pass.part(offset: offsets.attention)
     attentionPass.outputTokens = attendedTokens
+    if !keepsNorms {
+      normalize(
+        x, parameters + offsets.norm1, rows: images * tokens, to: normalized1, mean1, rstd1)
+    }
     let clock = StretchClock()
     attention.backward(
       attentionPass, input: normalized1.rows(stride: width),

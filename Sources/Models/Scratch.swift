@@ -26,6 +26,7 @@ public final class Scratch {
   public let precision: Precision
   private let own = SharedRoom()
   private var rooms: [Place: SharedRoom] = [:]
+  private var passingSlab: ActivationSlab?
 
   /// Rooms beside `base`, for what is computed in floats and kept rounded.
   enum Place { case projected, candidates, attention, merged }
@@ -45,6 +46,14 @@ public final class Scratch {
 
   /// How what is kept for the backward pass lies in memory.
   public var element: Element { precision == .mixed ? .bfloat16 : .float }
+
+  /// The one slab of what is rounded within a call and made again when it is wanted again.
+  func passing(count: Int) -> ActivationSlab {
+    if let passingSlab, passingSlab.count >= count { return passingSlab }
+    let slab = activations(count: count)
+    passingSlab = slab
+    return slab
+  }
 
   /// Memory of a layer's own, for what it keeps for its backward pass.
   public func activations(count: Int) -> ActivationSlab {
