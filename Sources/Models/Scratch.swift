@@ -55,6 +55,9 @@ public final class Scratch {
     return slab
   }
 
+  /// Floats of scratch, whole cache lines, that `count` numbers take as they are kept.
+  func floats(for count: Int) -> Int { (count * element.size + 63) / 64 * 16 }
+
   /// Memory of a layer's own, for what it keeps for its backward pass.
   public func activations(count: Int) -> ActivationSlab {
     ActivationSlab(count: count, element: element)

@@ -21,7 +21,7 @@ public final class MultiHeadAttention: AttentionLayer {
   private let probabilities: ActivationSlab
   /// Merged heads before W_o [B·Q, D].
   private let merged: ActivationSlab
-  /// Dropout keep masks [B, H, Q, T].
+  /// Dropout keep masks [B, H, Q, T]; in mixed precision one [Q, T], drawn again by the backward pass.
   private let keep: UnsafeMutablePointer<UInt8>
 
   public init(
@@ -41,8 +41,11 @@ public final class MultiHeadAttention: AttentionLayer {
     projected = scratch.activations(count: capacity * tokens * 3 * width)
     probabilities = scratch.activations(count: capacity * heads * tokens * tokens)
     merged = scratch.activations(count: capacity * tokens * width)
-    keep = .allocate(capacity: dropout > 0 ? capacity * heads * tokens * tokens : 0)
-    scratch.require(2 * tokens * tokens + capacity * tokens * 4 * width)
+    let masks = scratch.element == .float ? capacity * heads : 1
+    keep = .allocate(capacity: dropout > 0 ? masks * tokens * tokens : 0)
+    scratch.require(
+      2 * tokens * tokens + scratch.floats(for: capacity * tokens * width)
+        + scratch.floats(for: capacity * tokens * 3 * width))
   }
 
   deinit { keep.deallocate() }
@@ -55,6 +58,17 @@ public final class MultiHeadAttention: AttentionLayer {
   /// Softmax of image and head number `index` [Q, T].
   private func kept(_ index: Int, wanted: Int) -> Rows {
     probabilities.rows(stride: tokens).from(row: index * wanted)
+  }
+
+  private func mask(_ index: Int, wanted: Int) -> UnsafeMutablePointer<UInt8> {
+    scratch.element == .float ? keep + index * wanted * tokens : keep
+  }
+
+  private func draw(_ pass: LayerPass, image: Int, head: Int) {
+    pass.randomness(.attentionDropout, image: image, part: head)
+      .fillKeepMask(
+        mask(image * heads + head, wanted: pass.outputTokens), count: pass.outputTokens * tokens,
+        dropping: dropout)
   }
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
@@ -94,10 +108,9 @@ public final class MultiHeadAttention: AttentionLayer {
         ck_softmax_rows(p, wanted, tokens, tokens, scale)
         if kept.element != .float { kept.write(rows: wanted, width: tokens, from: p) }
         if drops {
-          let mask = keep + index * wanted * tokens
-          pass.randomness(.attentionDropout, image: image, part: head)
-            .fillKeepMask(mask, count: wanted * tokens, dropping: dropout)
-          ck_dropout_rows(dropped, p, mask, wanted, tokens, tokens, factor)
+          draw(pass, image: image, head: head)
+          ck_dropout_rows(
+            dropped, p, mask(index, wanted: wanted), wanted, tokens, tokens, factor)
         }
         Matmul.multiply(
           rows: wanted, columns: headWidth, inner: tokens,
@@ -123,7 +136,7 @@ public final class MultiHeadAttention: AttentionLayer {
     let element = scratch.element
     let dMerged = Rows(rest, stride: width, element: element)  // [B·Q, D]
     let dProjected = Rows(  // [B·T, 3D]
-      rest + pass.images * wanted * width, stride: 3 * width, element: element)
+      rest + scratch.floats(for: pass.images * wanted * width), stride: 3 * width, element: element)
 
     Linear.backwardWeight(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
@@ -141,7 +154,8 @@ public final class MultiHeadAttention: AttentionLayer {
         let kept = kept(index, wanted: wanted)
         if kept.element != .float { kept.read(rows: wanted, width: tokens, into: expanded) }
         let p = kept.element == .float ? kept.base : expanded
-        let mask = drops ? keep + index * wanted * tokens : nil
+        if drops && kept.element != .float { draw(pass, image: image, head: head) }
+        let mask = drops ? mask(index, wanted: wanted) : nil
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         let dQ = dProjected.from(row: image * tokens, column: head * headWidth)
         let dO = dMerged.from(row: image * wanted, column: head * headWidth)
