@@ -20,7 +20,7 @@ func epochRecord(_ epoch: Int, top1: Double = 50) -> MetricsRecord.EpochRecord {
 @Suite("Lines of metrics.jsonl") struct MetricsRecordTests {
   /// Scripts look for these words, in this order and spelling.
   static let lines = [
-    #"{"event":"start","ranks":2,"threads":3,"parameters":1234}"#,
+    #"{"event":"start","ranks":2,"threads":3,"parameters":1234,"bucket_mb":4}"#,
     #"{"event":"resume","step":4}"#,
     #"{"event":"step","epoch":1,"step":3,"loss":0.1,"grad_norm":1.5,"lr":1e-05,"images_per_second":100.0}"#,
     #"{"event":"epoch","epoch":2,"train_loss":1.5,"train_top1":40.0,"train_top5":90.25,"test_loss":null,"#
