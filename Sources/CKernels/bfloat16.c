@@ -1,4 +1,4 @@
-// Activations that are kept as bfloat16.
+// Numbers kept or sent as bfloat16.
 #include "include/bfloat16_kernels.h"
 
 #include <math.h>

@@ -74,7 +74,8 @@ final class SliceExchange {
     }
     try group.waitForMessages("the exchange of gradients")
     if arithmetic.type == .bf16 {
-      ck_unpack_bf16(received.base, packedReceived.base, room - received.base)
+      let count = room - received.base
+      ck_bf16_to_floats(received.base, count, packedReceived.base, count, 1, count)
     }
     arithmetic.add(merges, all, slice.count)
     return all[0]
@@ -101,7 +102,7 @@ final class SliceExchange {
       try group.send(floats: values, count: count, to: peer, tag: .slice)
       bytesSent += 4 * count
     case .bf16:
-      ck_pack_bf16(packed, values, count)
+      ck_floats_to_bf16(packed, count, values, count, 1, count)
       try group.send(packed, bytes: 2 * count, to: peer, tag: .slice)
       bytesSent += 2 * count
     }

@@ -14,8 +14,6 @@ final class SharedRoom {
     slab = fresh
     return fresh.base
   }
-
-  var byteCount: Int { required * MemoryLayout<Float>.stride }
 }
 
 /// Scratch shared by all layers of one compute thread: each says at its making how much it needs, and
@@ -62,6 +60,4 @@ public final class Scratch {
   public func activations(count: Int) -> ActivationSlab {
     ActivationSlab(count: count, element: element)
   }
-
-  public var byteCount: Int { rooms.values.reduce(own.byteCount) { $0 + $1.byteCount } }
 }

@@ -16,8 +16,6 @@ public final class ActivationSlab: @unchecked Sendable {
   public func rows(stride: Int) -> Rows {
     Rows(UnsafeMutableRawPointer(slab.base), stride: stride, element: element)
   }
-
-  public var byteCount: Int { count * element.size }
 }
 
 extension Rows {

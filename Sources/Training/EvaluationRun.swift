@@ -23,10 +23,7 @@ public final class EvaluationRun {
       group.stallTimeout = given.stallTimeout
       let dataset = try DataSetup.open(.test, given)
       let c = try DataSetup.fit(given, to: dataset, ranks: group.size)
-      let engines = try (0..<c.threads).map { _ in
-        try VisionTransformer(
-          configuration: c.model, capacity: c.resolvedMicroBatch, precision: c.precision)
-      }
+      let engines = try (0..<c.threads).map { _ in try Replica.makeEngine(c) }
       return (c, dataset, engines)
     }
     parameters = FloatSlab(count: engines[0].layout.count)
@@ -41,8 +38,7 @@ public final class EvaluationRun {
       group: group, engines: engines, loader: loader, criterion: c.criterion,
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
     try Agreement.checkRun(
-      group, c,
-      data: [dataset.fingerprint])
+      group, c, data: [dataset.fingerprint])
   }
 
   deinit { loader.stop() }

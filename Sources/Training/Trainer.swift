@@ -39,8 +39,7 @@ public final class Trainer {
       return (c, train, test)
     }
     try Agreement.checkRun(
-      group, c,
-      data: [train.fingerprint, test.fingerprint])
+      group, c, data: [train.fingerprint, test.fingerprint])
     if let choice = try c.settleBuckets(group), group.rank == 0 { say(choice.note) }
     configuration = c
     self.train = train

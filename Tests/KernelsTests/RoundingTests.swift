@@ -53,14 +53,4 @@ import Testing
     for i in 0..<count { expectSame(y[i], nearestBF16(a[i] + x[i]), "\(a[i]) + \(x[i])") }
     #expect(y[count] == 777)
   }
-
-  @Test("packed and unpacked", arguments: sizes) func pack(count: Int) {
-    let x = Self.values(count)
-    var packed = [UInt16](repeating: 77, count: count + 1)
-    ck_pack_bf16(&packed, x, count)
-    var y = [Float](repeating: 777, count: count + 1)
-    ck_unpack_bf16(&y, packed, count)
-    for i in 0..<count { expectSame(y[i], nearestBF16(x[i]), "\(x[i])") }
-    #expect(packed[count] == 77 && y[count] == 777)
-  }
 }

@@ -1,4 +1,4 @@
-// Activations that are kept as bfloat16.
+// Numbers kept or sent as bfloat16.
 #ifndef CKERNELS_BFLOAT16_KERNELS_H
 #define CKERNELS_BFLOAT16_KERNELS_H
 

@@ -12,10 +12,4 @@ void ck_round_bf16(float *x, size_t n);
 /// y[i] = bf16(y[i] + x[i]), rounded as above after a sum in fp32.
 void ck_add_bf16(float *restrict y, const float *restrict x, size_t n);
 
-/// packed[i] = the 16 bits of bf16(x[i]).
-void ck_pack_bf16(uint16_t *restrict packed, const float *restrict x, size_t n);
-
-/// y[i] = the float that packed[i] stands for; exact.
-void ck_unpack_bf16(float *restrict y, const uint16_t *restrict packed, size_t n);
-
 #endif

@@ -32,8 +32,7 @@ struct StartUp {
     try group.barrier()
     let start = ContinuousClock.now
     var c = given
-    try Agreement.checkRun(
-      group, c, data: [])
+    try Agreement.checkRun(group, c, data: [])
     _ = try c.settleBuckets(group)
     let replica = try Replica(c, group: group)
     let model = start.secondsUntilNow
