@@ -25,12 +25,37 @@ LANES_TARGET HELPER void load_floats(lanes16 *v, const float *p, size_t n) {
     load_part16(v, p, n, 0);
 }
 
+LANES_TARGET HELPER void store_floats(float *p, const lanes16 *v, size_t n) {
+  if (n >= 16)
+    STORE16(p, *v);
+  else
+    store_part16(p, v, n);
+}
+
+/// The first n of numbers as C has them, from number `at` on.
+LANES_TARGET HELPER void load_numbers(lanes16 *v, const void *base, size_t at, size_t n,
+                                      int is_bf16) {
+  if (is_bf16)
+    load_bf16(v, (const uint16_t *)base + at, n);
+  else
+    load_floats(v, (const float *)base + at, n);
+}
+
+LANES_TARGET HELPER void store_numbers(void *base, size_t at, const lanes16 *v, size_t n,
+                                       int is_bf16) {
+  if (is_bf16)
+    store_bf16((uint16_t *)base + at, v, n);
+  else
+    store_floats((float *)base + at, v, n);
+}
+
 /// Finishes a group of rows of 16 sums, `stride` floats apart.
 /// - n: columns left in the matrix, which has `width` columns; the sums belong to rows from `row` and
 ///   columns from `column` on.
 LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n, size_t row,
-                                      size_t column, size_t width, uint16_t *c, size_t c_stride,
-                                      const ck_finish *finish, int kind, int count) {
+                                      size_t column, size_t width, void *c, size_t c_at,
+                                      size_t c_stride, const ck_finish *finish, int kind,
+                                      int is_bf16, int count) {
   lanes16 x[GELU_GROUP], slope[GELU_GROUP];
   size_t at = row * width + column;
   for (int i = 0; i < count; i++) x[i] = LOAD16(sums + (size_t)i * stride);
@@ -47,35 +72,34 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
         x[i] *= factor;
         slope[i] *= factor;
       }
-      store_bf16(finish->slope + place, &slope[i], n);
+      store_numbers(finish->slope, place, &slope[i], n, is_bf16);
     }
   } else if (kind == CK_FINISH_SLOPE) {
     lanes16 sum;
     load_floats(&sum, finish->sums + column, n);
     for (int i = 0; i < count; i++) {
-      load_bf16(&slope[i], finish->slope + at + (size_t)i * width, n);
+      load_numbers(&slope[i], finish->slope, at + (size_t)i * width, n, is_bf16);
       x[i] *= slope[i];
       sum += x[i];
     }
-    if (n >= 16)
-      STORE16(finish->sums + column, sum);
-    else
-      store_part16(finish->sums + column, &sum, n);
+    store_floats(finish->sums + column, &sum, n);
   }
-  for (int i = 0; i < count; i++) store_bf16(c + (size_t)i * c_stride, &x[i], n);
+  for (int i = 0; i < count; i++)
+    store_numbers(c, c_at + (size_t)i * c_stride, &x[i], n, is_bf16);
 }
 
-/// The same of any number of rows.
+/// The same of any number of rows; C's element `c_at` is the first.
 LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n,
-                                     size_t row, size_t column, size_t width, uint16_t *c,
-                                     size_t c_stride, const ck_finish *finish, int kind) {
+                                     size_t row, size_t column, size_t width, void *c, size_t c_at,
+                                     size_t c_stride, const ck_finish *finish, int kind,
+                                     int is_bf16) {
   size_t r = 0;
   for (; r + GELU_GROUP <= rows; r += GELU_GROUP)
-    finish_group(sums + r * stride, stride, n, row + r, column, width, c + r * c_stride, c_stride,
-                 finish, kind, GELU_GROUP);
+    finish_group(sums + r * stride, stride, n, row + r, column, width, c, c_at + r * c_stride,
+                 c_stride, finish, kind, is_bf16, GELU_GROUP);
   for (; r < rows; r++)
-    finish_group(sums + r * stride, stride, n, row + r, column, width, c + r * c_stride, c_stride,
-                 finish, kind, 1);
+    finish_group(sums + r * stride, stride, n, row + r, column, width, c, c_at + r * c_stride,
+                 c_stride, finish, kind, is_bf16, 1);
 }
 
 #endif

@@ -107,8 +107,8 @@ static void multiply_and_finish(const uint16_t *a, const uint16_t *b, size_t row
       sum_of_row(&sum, a, b, i, j, steps, 1);
       float sums[16];
       STORE16(sums, sum);
-      finish_rows(sums, 16, 1, columns - j, row + i, column + j, n, c + i * stride + j, stride,
-                  finish, finish->kind);
+      finish_rows(sums, 16, 1, columns - j, row + i, column + j, n, c, i * stride + j, stride, finish,
+                  finish->kind, 1);
     }
 }
 

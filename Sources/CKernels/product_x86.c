@@ -215,7 +215,7 @@ VECTOR static void finish_vector(const uint16_t *a, const uint16_t *b, size_t ro
       float part[16 * 16] __attribute__((aligned(64)));
       for (size_t r = 0; r < 16; r++) _mm512_store_ps(part + r * 16, sums[r]);
       finish_rows(part, 16, rows - i < TILE_ROWS ? rows - i : TILE_ROWS, columns - j, row + i,
-                  column + j, n, c + i * stride + j, stride, finish, finish->kind);
+                  column + j, n, c, i * stride + j, stride, finish, finish->kind, 1);
     }
 }
 
@@ -369,7 +369,7 @@ TILES HELPER void finish_tiles(const uint16_t *a, const uint16_t *b, size_t rows
       _tile_stored(3, part + TILE_ROWS * WIDTH + TILE_ROWS, WIDTH * 4);
       for (size_t h = 0; h < WIDTH && j + h < columns; h += TILE_ROWS)
         finish_rows(part + h, WIDTH, rows - i < WIDTH ? rows - i : WIDTH, columns - j - h, row + i,
-                    column + j + h, n, c + i * stride + j + h, stride, finish, kind);
+                    column + j + h, n, c, i * stride + j + h, stride, finish, kind, 1);
     }
   _tile_release();
 }

@@ -6,10 +6,9 @@
 #include "include/product_kernels.h"
 
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "product_memory.h"
 #include "product_tiles.h"
 
 #if defined(__linux__) && defined(__x86_64__)
@@ -37,7 +36,6 @@ static const product_code *product_code_of(size_t wanted) {
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t blocks_key;
 static int unit;
 
 static int find_unit(void) {
@@ -55,10 +53,7 @@ static int find_unit(void) {
 #endif
 }
 
-static void begin(void) {
-  unit = find_unit();
-  pthread_key_create(&blocks_key, free);
-}
+static void begin(void) { unit = find_unit(); }
 
 static _Thread_local int mixed_precision;
 
@@ -69,19 +64,6 @@ int ck_mixed_precision(void) { return mixed_precision; }
 int ck_product_unit(void) {
   pthread_once(&once, begin);
   return unit;
-}
-
-/// The calling thread's packed blocks; pages that are never written take no memory.
-static packed_blocks *thread_blocks(void) {
-  packed_blocks *blocks = pthread_getspecific(blocks_key);
-  if (blocks) return blocks;
-  void *memory;
-  if (posix_memalign(&memory, 4096, sizeof(packed_blocks))) {
-    fputs("Out of memory: the operands of a matrix product could not be packed.\n", stderr);
-    abort();
-  }
-  pthread_setspecific(blocks_key, memory);
-  return memory;
 }
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -107,7 +89,7 @@ static void clear(ck_matrix c, size_t m, size_t n) {
 void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
   const product_code *code = product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit()));
-  packed_blocks *blocks = thread_blocks();
+  packed_blocks *blocks = product_memory(sizeof(packed_blocks));
   const ck_finish store = {.kind = CK_FINISH_STORE};
   if (!finish) finish = &store;
   if (k == 0 && beta == 0) clear(c, m, n);

@@ -242,14 +242,14 @@ final class EncoderBlock {
   ) {
     let y = hidden.rows(stride: mlpWidth)
     let slopes = slope.rows(stride: mlpWidth)
-    let isFinished = y.element == .bfloat16
+    let isFinished = Matmul.finishes
     Linear.forward(
       rows: rows, inputs: width, outputs: mlpWidth, x: normalized2.rows(stride: width),
       weight: weight, y: y,
       finish: isFinished
         ? ck_finish(
           kind: Int32(CK_FINISH_GELU), bias: bias, keep: keep, factor: factor,
-          slope: slopes.halves, sums: nil) : nil)
+          slope: slopes.memory, sums: nil) : nil)
     if !isFinished { ck_bias_gelu(y.base, slopes.base, bias, keep, rows, mlpWidth, factor) }
   }
 
@@ -260,14 +260,14 @@ final class EncoderBlock {
   ) -> Rows {
     let slopes = slope.rows(stride: mlpWidth)
     let dHidden = Rows(room, stride: mlpWidth, element: slopes.element)
-    let isFinished = dHidden.element == .bfloat16
+    let isFinished = Matmul.finishes
     if isFinished && !accumulate { dBias.update(repeating: 0, count: mlpWidth) }
     Linear.backwardInput(
       rows: rows, inputs: mlpWidth, outputs: width, dY: Rows(dY, stride: width), weight: weight,
       dX: dHidden,
       finish: isFinished
         ? ck_finish(
-          kind: Int32(CK_FINISH_SLOPE), bias: nil, keep: nil, factor: 1, slope: slopes.halves,
+          kind: Int32(CK_FINISH_SLOPE), bias: nil, keep: nil, factor: 1, slope: slopes.memory,
           sums: dBias) : nil)
     if !isFinished {
       ck_multiply_and_sum(dHidden.base, slopes.base, dBias, rows, mlpWidth, accumulate ? 1 : 0)

@@ -1,4 +1,4 @@
-// Matrix products: the only caller of BLAS.
+// Matrix products: who makes them, and the only caller of BLAS.
 import CKernels
 import COpenBLAS
 
@@ -15,7 +15,7 @@ public enum Matmul {
   ///   - c: floats; in mixed precision with β = 0 also bfloat16.
   ///   - keepsOrder: in mixed precision, multiply 16 bits of each number instead of 8: for scores whose
   ///     order decides something.
-  ///   - finish: what becomes of each element before it is rounded, of a bfloat16 C only.
+  ///   - finish: what becomes of each element before it is stored; where `finishes` says so.
   @inline(__always)
   public static func multiply(
     rows m: Int, columns n: Int, inner k: Int, alpha: Float = 1,
@@ -24,19 +24,26 @@ public enum Matmul {
   ) {
     let start = ProductMeter.isOn ? ck_nanoseconds() : 0
     let isMixed = ck_mixed_precision() != 0
+    func matrix(_ rows: Rows, transposed: Bool = false) -> ck_matrix {
+      ck_matrix(
+        base: rows.memory, stride: rows.stride, transposed: transposed ? 1 : 0,
+        is_bf16: rows.element == .bfloat16 ? 1 : 0)
+    }
+    func withFinish(_ body: (UnsafePointer<ck_finish>?) -> Void) {
+      if let finish { withUnsafePointer(to: finish) { body($0) } } else { body(nil) }
+    }
     if isMixed || singleProducts == .split {
-      func matrix(_ rows: Rows, transposed: Bool = false) -> ck_matrix {
-        ck_matrix(
-          base: rows.memory, stride: rows.stride, transposed: transposed ? 1 : 0,
-          is_bf16: rows.element == .bfloat16 ? 1 : 0)
-      }
-      func product(_ finish: UnsafePointer<ck_finish>?) {
+      withFinish {
         ck_product(
           unit.code, isMixed ? keepsOrder ? 2 : 1 : 3, m, n, k, alpha,
-          matrix(a, transposed: transposeA), matrix(b, transposed: transposeB), beta, matrix(c),
-          finish)
+          matrix(a, transposed: transposeA), matrix(b, transposed: transposeB), beta, matrix(c), $0)
       }
-      if let finish { withUnsafePointer(to: finish) { product($0) } } else { product(nil) }
+    } else if singleProducts == .native {
+      withFinish {
+        ck_float_product(
+          m, n, k, alpha, matrix(a, transposed: transposeA), matrix(b, transposed: transposeB),
+          beta, c.base, c.stride, $0)
+      }
     } else {
       cblas_sgemm(
         CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans,
@@ -83,8 +90,14 @@ public enum Matmul {
   /// Of products of the calling thread.
   public static var precision: Precision { ck_mixed_precision() != 0 ? .mixed : .single }
 
-  /// Who makes products in single precision; set once at start, before any thread computes.
-  nonisolated(unsafe) public static var singleProducts = SingleProducts.blas
+  /// Whether the calling thread's products with β = 0 can finish elements on their way out: in mixed
+  /// precision those of a bfloat16 C, in single precision those of our own kernels.
+  public static var finishes: Bool {
+    ck_mixed_precision() != 0 || singleProducts == .native
+  }
+
+  /// Who makes products in single precision; set while no thread computes.
+  nonisolated(unsafe) public static var singleProducts = SingleProducts.best
 
   /// What makes products of bfloat16 numbers, at most the best there is; set likewise.
   nonisolated(unsafe) public static var unit = ProductUnit.best
@@ -94,6 +107,7 @@ public enum Matmul {
     switch (precision, singleProducts) {
     case (.mixed, _): return "bfloat16 by \(unit.rawValue)"
     case (.single, .split): return "float in three parts by \(unit.rawValue)"
+    case (.single, .native): return "float by AVX-512 kernels of its own"
     case (.single, .blas): return "float by OpenBLAS \(coreName)"
     }
   }

@@ -13,11 +13,18 @@ public enum Precision: String, Codable, Sendable, CaseIterable {
 
 /// Who makes products in single precision.
 public enum SingleProducts: String, Sendable, CaseIterable {
+  /// This program, where the CPU has AVX-512.
+  case native
   /// OpenBLAS.
   case blas = "openblas"
   /// This program, from bfloat16 products of three parts of each number: no less exact, and maybe
   /// faster where the CPU has AMX.
   case split
+
+  /// The fastest that this CPU is sure to have.
+  public static let best: SingleProducts = isNativeThere ? .native : .blas
+
+  public static var isNativeThere: Bool { ck_has_float_product() != 0 }
 }
 
 /// What makes products of bfloat16 numbers.

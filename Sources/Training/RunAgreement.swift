@@ -17,8 +17,7 @@ extension Agreement {
       try check(
         group,
         [
-          ("program", program), ("kernels", Matmul.coreName),
-          ("products", Matmul.description(c.precision)),
+          ("program", program), ("products", Matmul.description(c.precision)),
           ("arithmetic", Matmul.with(c.precision) { arithmetic() }),
         ]
           + c.numerics.map { ("--\($0.flag)", $0.value) }

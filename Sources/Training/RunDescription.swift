@@ -68,7 +68,7 @@ struct RunDescription {
         "\(c.optimizer.rawValue), learning rate \(c.learningRate), schedule \(c.scheduler.rawValue)"
       ),
       ("Seed", "\(c.seed)"),
-      ("Kernels", "OpenBLAS \(Matmul.coreName), \(vectors)"),
+      ("Kernels", "products of \(Matmul.description(c.precision)), else \(vectors)"),
       ("Folder", c.outputFolder),
     ]
   }

@@ -26,10 +26,12 @@ enum KernelChoice {
     return cpuLevel == 2 ? "SkylakeX" : "Haswell"
   }
 
+  /// - Parameter comparesBLAS: OpenBLAS makes products even if it is not chosen to.
   /// - Throws: `RunError` (configuration) for what is not there, or too slow with --amp_strict.
-  static func settle(_ flags: RunFlags) throws {
+  static func settle(_ flags: RunFlags, comparesBLAS: Bool = false) throws {
     try settle(
-      core: flags.system.blasCore, products: flags.system.singleProducts, unit: flags.system.unit)
+      core: flags.system.blasCore, products: flags.system.products, unit: flags.system.unit,
+      comparesBLAS: comparesBLAS)
     guard flags.training.useAMP, Matmul.unit == .portable else { return }
     if flags.training.strictAMP {
       throw RunError.configuration(
@@ -45,10 +47,13 @@ enum KernelChoice {
   }
 
   /// - Throws: `RunError` (configuration) for kernels or a unit that are not there.
-  static func settle(core: String?, products: SingleProducts?, unit: UnitChoice?) throws {
-    try settle(core: core)
-    Matmul.singleProducts = products ?? .blas
+  static func settle(
+    core: String?, products: ProductsChoice?, unit: UnitChoice?, comparesBLAS: Bool = false
+  ) throws {
+    Matmul.singleProducts = try (products ?? .auto).resolved()
     Matmul.unit = try (unit ?? .auto).resolved()
+    if Matmul.singleProducts == .blas || core != nil || comparesBLAS { try settle(core: core) }
+    Matmul.useOneThread()
   }
 
   private static func settle(core choice: String?) throws {
@@ -75,7 +80,6 @@ enum KernelChoice {
             + "Give auto, env, or a name like Haswell, Zen, SkylakeX, Cooperlake.")
       }
     }
-    Matmul.useOneThread()
   }
 
   private static func startAgain() -> Never {

@@ -42,7 +42,10 @@ struct MatmulCase: CustomTestStringConvertible, Sendable {
   /// Vectors, sizes around those of a kernel's blocks, and random ones.
   static let all: [MatmulCase] = {
     var cases: [MatmulCase] = []
-    let sizes = [(1, 1, 1), (1, 33, 7), (33, 1, 16), (16, 16, 16), (65, 10, 192), (50, 48, 1)]
+    let sizes = [
+      (1, 1, 1), (1, 33, 7), (33, 1, 16), (16, 16, 16), (65, 10, 192), (50, 48, 1), (14, 32, 256),
+      (29, 65, 257), (450, 15, 30), (3, 5, 0), (13, 31, 800),
+    ]
     let sequence = RandomSequence(seed: 2, purpose: .testInput)
     let random = (0..<8).map { i in
       (
@@ -56,7 +59,7 @@ struct MatmulCase: CustomTestStringConvertible, Sendable {
           MatmulCase(
             rows: size.0, columns: size.1, inner: size.2, transposeA: transposes & 1 == 1,
             transposeB: transposes & 2 == 2, alpha: [1, 0.5, -2][(index + transposes) % 3],
-            beta: [0, 1, 0.25][(index + transposes / 2) % 3], gap: [0, 1, 7][index % 3]))
+            beta: [0, 1][(index + transposes / 2) % 2], gap: [0, 1, 7][index % 3]))
       }
     }
     return cases

@@ -38,8 +38,8 @@ typedef struct {
   /// [m, n] without gaps, or NULL.
   const uint8_t *keep;
   float factor;
-  /// bfloat16 [m, n] without gaps.
-  uint16_t *slope;
+  /// [m, n] without gaps, of C's element type.
+  void *slope;
   float *sums;
 } ck_finish;
 
@@ -52,11 +52,20 @@ typedef struct {
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
 ///
 /// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
-/// CK_DEEPEST_FINISHED; finishes other than CK_FINISH_STORE are for bfloat16. An element's bits depend on
+/// CK_DEEPEST_FINISHED; finishes other than CK_FINISH_STORE are for bfloat16 here. An element's bits depend on
 /// its row of A, its column of B, k and the unit only. alpha scales A before anything is rounded.
 enum { CK_DEEPEST_FINISHED = 16384 };
 void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
+
+/// Whether ck_float_product is there: it is for AVX-512.
+int ck_has_float_product(void);
+
+/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, then finished; all are floats, and each sum
+/// is made in order of k, with one rounding a term, in stretches of at most 256 terms. beta 0 overwrites C.
+/// An element's bits depend on its row of A, its column of B and k only.
+void ck_float_product(size_t m, size_t n, size_t k, float alpha, ck_matrix a, ck_matrix b,
+                      float beta, float *c, size_t stride, const ck_finish *finish);
 
 /// Whether products of the calling thread are to be made of bfloat16 numbers; off at first.
 void ck_set_mixed_precision(int on);

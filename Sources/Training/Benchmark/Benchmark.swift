@@ -129,6 +129,9 @@ public final class Benchmark {
     let c = benchmark.configuration
     let rates = samples.map(\.imagesPerSecond)
     let workers = Double(group.size * c.threads)
+    let blas = samples.compactMap(\.blasRate)
+    let blasRate: [(String, JSONValue)] =
+      blas.isEmpty ? [] : [("openblas_gflops_per_core", .number(median(blas) * 1e-9))]
     return [
       ("event", .text("training")), ("case", .text(benchmark.name)),
       ("layer", .text(c.model.layer.rawValue)), ("ranks", .integer(group.size)),
@@ -152,7 +155,7 @@ public final class Benchmark {
       ("seconds_to_mpi", .number(startUp.toMPI)), ("seconds_to_model", .number(startUp.toModel)),
       ("seconds_to_first_step", .number(startUp.toFirstStep)),
       ("seconds_of_first_step", .number(startUp.firstStep)),
-    ]
+    ] + blasRate
   }
 }
 

@@ -10,7 +10,9 @@ struct TrainingSample {
   var imagesPerSecond = 0.0
   /// Operations per second and compute thread that the products reach when nothing else runs.
   var productRate = 0.0
-  /// Achieved share of that rate, counting the operations that the algorithm needs.
+  /// The same by OpenBLAS, of products in single precision.
+  var blasRate: Double?
+  /// Achieved share of the higher rate, counting the operations that the algorithm needs.
   var shareOfLimit = 0.0
   /// Shares of the step's time; they add up to about 1.
   var products = 0.0
@@ -94,7 +96,7 @@ final class TrainingBenchmark {
     return result
   }
 
-  /// One step, and as many bare products, side by side on all ranks.
+  /// One step, and as many bare products.
   func sample() throws -> TrainingSample {
     ProductMeter.turn(on: true)
     let before = engineSeconds
@@ -118,18 +120,28 @@ final class TrainingBenchmark {
     sample.exchange = result.seconds.exchange / seconds
     sample.waiting = result.seconds.waiting / seconds
 
+    sample.productRate = try replayedRate()
+    if configuration.precision == .single {
+      let chosen = Matmul.singleProducts
+      Matmul.singleProducts = .blas
+      defer { Matmul.singleProducts = chosen }
+      sample.blasRate = chosen == .blas ? sample.productRate : try replayedRate()
+    }
+    sample.shareOfLimit =
+      sample.imagesPerSecond * Double(replica.engines[0].trainingOperationsPerImage)
+      / (workers * max(sample.productRate, sample.blasRate ?? 0))
+    return sample
+  }
+
+  /// Operations per second and thread of as many bare products as a step has, on all ranks at once.
+  private func replayedRate() throws -> Double {
     try group.barrier()
-    let replayed = ContinuousClock.now
+    let start = ContinuousClock.now
     try threads.run { thread in
       for _ in 0..<replayPasses { _ = replays[thread].run() }
     }
     try group.barrier()
-    sample.productRate =
-      Double(replayPasses * replays[0].operations) / replayed.secondsUntilNow
-    sample.shareOfLimit =
-      sample.imagesPerSecond * Double(replica.engines[0].trainingOperationsPerImage)
-      / (workers * sample.productRate)
-    return sample
+    return Double(replayPasses * replays[0].operations) / start.secondsUntilNow
   }
 
   private var engineSeconds: EngineSeconds {

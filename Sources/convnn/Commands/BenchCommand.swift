@@ -41,7 +41,7 @@ struct BenchCommand: ParsableCommand {
     if flags.training.batchSize == nil { base.batchSize = 64 }
     let models = flags.model.layer == nil ? Self.everyLayer(base) : [(Self.name(base.model), base)]
     let cases = flags.training.useAMP ? models.flatMap(Self.inBothPrecisions) : models
-    try KernelChoice.settle(flags)
+    try KernelChoice.settle(flags, comparesBLAS: true)
     let repetitions = repetitions
     let loadsData = flags.dataset.dataset != nil
     try Ending.withProcessGroup { group in

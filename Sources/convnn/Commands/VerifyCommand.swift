@@ -21,8 +21,8 @@ struct VerifyCommand: ParsableCommand {
   var blasCore: String?
   @Option(
     name: .customLong("fp32_products"),
-    help: "Single-precision products, as for train (default: openblas).")
-  var singleProducts: SingleProducts?
+    help: "Single-precision products, as for train (default: auto).")
+  var products: ProductsChoice?
   @Option(name: .customLong("amp_unit"), help: "As for train (default: auto).")
   var unit: UnitChoice?
   @Flag(
@@ -35,8 +35,7 @@ struct VerifyCommand: ParsableCommand {
     guard tolerance.isFinite, tolerance > 0 else {
       throw RunError.configuration("--tolerance is \(tolerance): expected a number above 0.")
     }
-    try KernelChoice.settle(core: blasCore, products: singleProducts, unit: unit)
-    Matmul.useOneThread()
+    try KernelChoice.settle(core: blasCore, products: products, unit: unit)
     var passed = 0
     for file in files {
       let result = try verifyLayerFile(

@@ -22,7 +22,6 @@ extension BadImagePolicy: ExpressibleByArgument {}
 extension OptimizerKind: ExpressibleByArgument {}
 extension SchedulerKind: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
-extension SingleProducts: ExpressibleByArgument {}
 extension ReductionType: ExpressibleByArgument {}
 
 /// `--amp_unit`.
@@ -40,6 +39,26 @@ enum UnitChoice: String, CaseIterable, ExpressibleByArgument {
         """)
     }
     return unit
+  }
+}
+
+/// `--fp32_products`.
+enum ProductsChoice: String, CaseIterable, ExpressibleByArgument {
+  case auto, native, openblas, split
+
+  /// - Throws: `RunError` (configuration) for kernels that the CPU has no instructions for.
+  func resolved(isNativeThere: Bool = SingleProducts.isNativeThere) throws -> SingleProducts {
+    guard let products = SingleProducts(rawValue: rawValue) else {
+      return isNativeThere ? .native : .blas
+    }
+    guard products != .native || isNativeThere else {
+      throw RunError.configuration(
+        """
+        --fp32_products native: this CPU, or the system it runs on, has no AVX-512.
+        Give auto or openblas.
+        """)
+    }
+    return products
   }
 }
 

@@ -51,9 +51,11 @@ struct SystemFlags: ParsableArguments {
   var unit: UnitChoice?
   @Option(
     name: .customLong("fp32_products"),
-    help: "Single-precision products by openblas, or split into bfloat16 parts (default: openblas)."
-  )
-  var singleProducts: SingleProducts?
+    help: """
+      Single-precision products: native (AVX-512), openblas, split into bfloat16 parts, or auto: \
+      native where the CPU has AVX-512 (default: auto).
+      """)
+  var products: ProductsChoice?
   @Option(
     name: .customLong("stall_timeout"),
     help: "Seconds of waiting for other ranks that count as a stall (default: 300).")

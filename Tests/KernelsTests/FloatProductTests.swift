@@ -1,0 +1,149 @@
+// Products of floats on AVX-512 against double precision.
+import CKernels
+import Testing
+
+struct FloatProductCase: CustomTestStringConvertible, Sendable {
+  var m: Int
+  var n: Int
+  var k: Int
+  var number: Int
+  var transposeA: Bool { number & 1 == 1 }
+  var transposeB: Bool { number & 2 == 2 }
+  var alpha: Float { [1, 0.5, -2][number % 3] }
+  var beta: Float { number % 5 < 3 ? 0 : 1 }
+  var testDescription: String { "\(m) x \(n) x \(k), number \(number)" }
+
+  /// Every number of rows and columns of a tile, around stretches and blocks, and random sizes.
+  static let all: [FloatProductCase] = {
+    var numbers = Numbers(11)
+    func random(_ below: Float) -> Int { 1 + Int((numbers.next() + 1) / 2 * below) }
+    let edges = [(3, 2, 0), (5, 40, 256), (6, 20, 257), (449, 17, 20), (900, 3, 9), (2, 100, 770)]
+    let tiles = (1...15).map { ($0, 2 * $0 + 1, 19) }
+    let sizes = edges + tiles + (0..<8).map { _ in (random(90), random(90), random(300)) }
+    return sizes.enumerated().flatMap { index, size in
+      (0..<4).map {
+        FloatProductCase(m: size.0, n: size.1, k: size.2, number: 4 * index + $0)
+      }
+    }
+  }()
+}
+
+@Suite(
+  "Products of floats",
+  .enabled(if: ck_has_float_product() != 0, "this CPU has no AVX-512: OpenBLAS makes them"))
+struct FloatProductTests {
+  @Test("shapes, orientations, factors", arguments: FloatProductCase.all)
+  func product(_ t: FloatProductCase) {
+    var numbers = Numbers(UInt64(t.m * 1000 + t.n * 10 + t.k))
+    let a = Operand(t.m, t.k, transposed: t.transposeA, half: false, gap: 3, &numbers)
+    let b = Operand(t.k, t.n, transposed: t.transposeB, half: false, gap: 1, &numbers)
+    let before = Strided(rows: t.m, width: t.n, gap: 2, &numbers)
+    var c = before
+    multiply(t, a, b, &c)
+    #expect(c.isPaddingUntouched)
+    for i in 0..<t.m {
+      for j in 0..<t.n {
+        var exact = Double(t.beta) * Double(before[i, j])
+        var size = abs(exact)
+        for l in 0..<t.k {
+          let term = Double(t.alpha) * Double(a[i, l]) * Double(b[l, j])
+          exact += term
+          size += abs(term)
+        }
+        expectClose(c[i, j], exact, within: size * Double(t.k + 4) * 0x1p-24, "\(i), \(j)")
+      }
+    }
+  }
+
+  @Test("an element's bits depend on its row, its column and the depth only") func sameBits() {
+    var numbers = Numbers(12)
+    let (m, n, k) = (61, 75, 300)
+    let a = Operand(m, k, transposed: false, half: false, gap: 0, &numbers)
+    let b = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
+    var whole = Strided(rows: m, width: n, gap: 0, &numbers)
+    multiply(FloatProductCase(m: m, n: n, k: k, number: 0), a, b, &whole)
+    for (row, column) in [(0, 0), (60, 74), (17, 33)] {
+      var (left, right) = (a, b)
+      left.floats = Array(a.floats[row * k..<(row + 1) * k])
+      right.floats = Array(b.floats[column * k..<(column + 1) * k])
+      var one = Strided(rows: 1, width: 1, gap: 0, &numbers)
+      multiply(FloatProductCase(m: 1, n: 1, k: k, number: 0), left, right, &one)
+      #expect(one[0, 0] == whole[row, column])
+    }
+  }
+
+  @Test("β = 0 overwrites whatever was there; what is not a number stays in its row")
+  func notANumber() {
+    var numbers = Numbers(13)
+    let (m, n, k) = (20, 35, 40)
+    var a = Operand(m, k, transposed: false, half: false, gap: 0, &numbers)
+    a.floats[3 * k + 7] = .nan
+    let b = Operand(k, n, transposed: false, half: false, gap: 0, &numbers)
+    var c = Strided(rows: m, width: n, gap: 0, &numbers)
+    for i in 0..<m { for j in 0..<n { c[i, j] = .nan } }
+    multiply(FloatProductCase(m: m, n: n, k: k, number: 0), a, b, &c)
+    for i in 0..<m { for j in 0..<n { #expect(c[i, j].isNaN == (i == 3)) } }
+  }
+
+  @Test("GELU and slopes on the way out", arguments: [true, false])
+  func finish(drops: Bool) {
+    var numbers = Numbers(14)
+    for (m, n, k) in [(37, 45, 61), (28, 32, 20), (460, 17, 600)] {
+      let x = Operand(m, k, transposed: false, half: false, gap: 0, &numbers)
+      let w = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
+      let bias = numbers.floats(n)
+      let keep = numbers.keepMask(m * n)
+      let sumsBefore = numbers.floats(n)
+      var sums = sumsBefore
+      var slope = [Float](repeating: 0, count: m * n)
+      var hidden = Strided(rows: m, width: n, gap: 3, &numbers)
+      var dHidden = Strided(rows: m, width: n, gap: 2, &numbers)
+      let product = FloatProductCase(m: m, n: n, k: k, number: 0)
+      bias.withUnsafeBufferPointer { bias in
+        keep.withUnsafeBufferPointer { keep in
+          slope.withUnsafeMutableBytes { slope in
+            sums.withUnsafeMutableBufferPointer { sums in
+              var finish = ck_finish(
+                kind: Int32(CK_FINISH_GELU), bias: bias.baseAddress,
+                keep: drops ? keep.baseAddress : nil, factor: 1.25, slope: slope.baseAddress,
+                sums: sums.baseAddress)
+              multiply(product, x, w, &hidden, &finish)
+              finish.kind = Int32(CK_FINISH_SLOPE)
+              multiply(product, x, w, &dHidden, &finish)
+            }
+          }
+        }
+      }
+      #expect(hidden.isPaddingUntouched && dHidden.isPaddingUntouched)
+      var exactSums = sumsBefore.map(Double.init)
+      for i in 0..<m {
+        for j in 0..<n {
+          let product = (0..<k).reduce(0.0) { $0 + Double(x[i, $1]) * Double(w[$1, j]) }
+          let z = product + Double(bias[j])
+          let factor = drops ? Double(keep[i * n + j]) * 1.25 : 1
+          expectClose(hidden[i, j], factor * gelu(z), within: 2e-5, "gelu \(i), \(j)")
+          let kept = slope[i * n + j]
+          expectClose(kept, factor * geluDerivative(z), within: 2e-5, "slope \(i), \(j)")
+          expectClose(dHidden[i, j], product * Double(kept), within: 2e-5, "gradient \(i), \(j)")
+          exactSums[j] += product * Double(kept)
+        }
+      }
+      for j in 0..<n { expectClose(sums[j], exactSums[j], within: 2e-3, "sum \(j)") }
+    }
+  }
+
+  private func multiply(
+    _ t: FloatProductCase, _ a: Operand, _ b: Operand, _ c: inout Strided,
+    _ finish: UnsafePointer<ck_finish>? = nil
+  ) {
+    let stride = c.stride
+    a.withMatrix { a in
+      b.withMatrix { b in
+        c.values.withUnsafeMutableBufferPointer {
+          ck_float_product(
+            t.m, t.n, t.k, t.alpha, a, b, t.beta, $0.baseAddress, stride, finish)
+        }
+      }
+    }
+  }
+}
