@@ -81,34 +81,34 @@ HELPER void sum_of_row(lanes16 *sum, const uint16_t *a, const uint16_t *b, size_
 }
 
 MULTIVERSION
-static void multiply(const uint16_t *a, const uint16_t *b, size_t rows, size_t columns,
-                     size_t depth, int terms, int add, float *c, size_t stride) {
-  size_t steps = (depth + TILE_DEPTH - 1) / TILE_DEPTH;
-  for (size_t j = 0; j < columns; j += TILE_ROWS) {
-    size_t width = columns - j < TILE_ROWS ? columns - j : TILE_ROWS;
-    for (size_t i = 0; i < rows; i++) {
-      float *target = c + i * stride + j;
+static void multiply(const product_part *p, int terms, int add, fetch_list *ahead) {
+  (void)ahead;
+  size_t steps = (p->depth + TILE_DEPTH - 1) / TILE_DEPTH;
+  for (size_t j = 0; j < p->columns; j += TILE_ROWS) {
+    size_t width = p->columns - j < TILE_ROWS ? p->columns - j : TILE_ROWS;
+    for (size_t i = 0; i < p->rows; i++) {
+      float *target = (float *)p->c + i * p->stride + j;
       lanes16 sum = 0;
       if (add) load_part16(&sum, target, width, 0);
-      sum_of_row(&sum, a, b, i, j, steps, terms);
+      sum_of_row(&sum, p->a, p->b, i, j, steps, terms);
       store_part16(target, &sum, width);
     }
   }
 }
 
 MULTIVERSION
-static void multiply_and_finish(const uint16_t *a, const uint16_t *b, size_t rows, size_t columns,
-                                size_t depth, uint16_t *c, size_t stride, size_t n, size_t row,
-                                size_t column, const ck_finish *finish) {
-  size_t steps = (depth + TILE_DEPTH - 1) / TILE_DEPTH;
-  for (size_t j = 0; j < columns; j += TILE_ROWS)
-    for (size_t i = 0; i < rows; i++) {
+static void multiply_and_finish(const product_part *p, const finished_part *f,
+                                fetch_list *ahead) {
+  (void)ahead;
+  size_t steps = (p->depth + TILE_DEPTH - 1) / TILE_DEPTH;
+  for (size_t j = 0; j < p->columns; j += TILE_ROWS)
+    for (size_t i = 0; i < p->rows; i++) {
       lanes16 sum = 0;
-      sum_of_row(&sum, a, b, i, j, steps, 1);
+      sum_of_row(&sum, p->a, p->b, i, j, steps, 1);
       float sums[16];
       STORE16(sums, sum);
-      finish_rows(sums, 16, 1, columns - j, row + i, column + j, n, c, i * stride + j, stride, finish,
-                  finish->kind, 1);
+      finish_rows(sums, 16, 1, p->columns - j, f->row + i, f->column + j, f->n, p->c,
+                  i * p->stride + j, p->stride, f->finish, f->finish->kind, 1);
     }
 }
 

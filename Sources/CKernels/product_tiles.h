@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fetch_ahead.h"
 #include "include/product_kernels.h"
 
 // A tile holds 16 rows of an operand (columns, for B), 32 deep:
@@ -12,18 +13,32 @@
 // A packed operand: [rows / 16][depth / 32][term] tiles, zeros where the operand ends.
 enum { TILE_ROWS = 16, TILE_DEPTH = 32, TILE_SIZE = TILE_ROWS * TILE_DEPTH };
 
+/// Rows of C that are made at a time, of two tiles.
+enum { PANEL_ROWS = 2 * TILE_ROWS };
+
+/// A part of C, at most PANEL_ROWS high, and the packed operands it is made of.
+typedef struct {
+  const uint16_t *a, *b;
+  size_t rows, columns, depth;
+  void *c;
+  size_t stride;
+} product_part;
+
+/// Where a part lies in the whole C, which has n columns, and what becomes of its elements.
+typedef struct {
+  size_t row, column, n;
+  const ck_finish *finish;
+} finished_part;
+
 typedef struct {
   /// `paired`: in B's order.
   void (*pack)(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
                int paired);
-  /// C (+)= A · Bᵀ of packed operands, C in float.
-  void (*multiply)(const uint16_t *a, const uint16_t *b, size_t rows, size_t columns, size_t depth,
-                   int terms, int add, float *c, size_t stride);
-  /// C = finish(A · Bᵀ), C in bfloat16, of operands packed as one term; the part of C begins in `row`
-  /// and `column` of the whole, which has n columns.
-  void (*multiply_and_finish)(const uint16_t *a, const uint16_t *b, size_t rows, size_t columns,
-                              size_t depth, uint16_t *c, size_t stride, size_t n, size_t row,
-                              size_t column, const ck_finish *finish);
+  /// C (+)= A · Bᵀ, C in float. Asks for the lines of `ahead` from part 2 on meanwhile.
+  void (*multiply)(const product_part *part, int terms, int add, fetch_list *ahead);
+  /// C = finish(A · Bᵀ), C in bfloat16, of operands packed as one term.
+  void (*multiply_and_finish)(const product_part *part, const finished_part *finished,
+                              fetch_list *ahead);
 } product_code;
 
 /// Pairs of parts whose products count: of three parts all, of two the last three, of one the last.

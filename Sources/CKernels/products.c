@@ -1,8 +1,8 @@
 // Matrix products from bfloat16 products, on AMX tiles, AVX512-BF16 or any vector unit.
 //
-// Both operands are packed into tiles of 1 KB, once per block, from float or bfloat16 in either
-// orientation; then every 32 x 32 part of C is summed over the whole depth of the block in registers.
-// Packing costs (m + n) k, the product m n k.
+// Both operands are packed into tiles of 1 KB, from float or bfloat16 in either orientation: a block of B
+// once, then 32 rows of A at a time, whose parts of C, 32 x 32, are summed over the whole depth of the
+// block in registers. Packing costs (m + n) k, the product m n k.
 #include "include/product_kernels.h"
 
 #include <pthread.h>
@@ -16,16 +16,17 @@
 #include <unistd.h>
 #endif
 
-// A block of operands, of one term, stays in the second-level cache: A at most 512 rows, B at most 768
-// columns, 512 deep. A product that is finished on its way out needs its whole depth at once, and gets
-// so many times fewer rows and columns: of a tile at least, which limits the depth.
-enum { BLOCK_M = 512, BLOCK_N = 768, BLOCK_K = 512 };
-_Static_assert(BLOCK_M / TILE_ROWS * BLOCK_K == CK_DEEPEST_FINISHED, "the limit in the header");
+// A block of B, of one term, stays in the second-level cache: at most 768 columns, 512 deep. A product that is
+// finished on its way out needs its whole depth at once, and gets so many times fewer columns: of a tile at
+// least, which limits the depth.
+enum { BLOCK_COLUMNS = 768, BLOCK_DEPTH = 512 };
+_Static_assert(BLOCK_COLUMNS / TILE_ROWS * BLOCK_DEPTH >= CK_DEEPEST_FINISHED, "the header's limit");
 
 typedef struct {
-  uint16_t a[BLOCK_M * BLOCK_K * 3];
-  uint16_t b[BLOCK_N * BLOCK_K * 3];
-} packed_blocks;
+  uint16_t a[PANEL_ROWS * CK_DEEPEST_FINISHED];
+  uint16_t b[BLOCK_COLUMNS * BLOCK_DEPTH * 3];
+} packed_operands;
+_Static_assert(3 * BLOCK_DEPTH <= CK_DEEPEST_FINISHED, "three terms fit where one does");
 
 static const product_code *product_code_of(size_t wanted) {
 #if defined(__x86_64__)
@@ -86,33 +87,39 @@ static void clear(ck_matrix c, size_t m, size_t n) {
     memset((char *)part(c, i, 0).base, 0, n * (c.is_bf16 ? 2 : 4));
 }
 
+/// Where `rows` rows of op(A), `depth` deep, lie.
+static fetch_part runs_of(ck_matrix a, size_t row, size_t column, size_t rows, size_t depth) {
+  size_t size = a.is_bf16 ? 2 : 4;
+  return runs(part(a, row, column).base, size * a.stride, a.transposed ? depth : rows,
+              size * (a.transposed ? rows : depth));
+}
+
 void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
   const product_code *code = product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit()));
-  packed_blocks *blocks = product_memory(sizeof(packed_blocks));
+  packed_operands *packed = product_memory(sizeof(packed_operands));
   const ck_finish store = {.kind = CK_FINISH_STORE};
-  if (!finish) finish = &store;
   if (k == 0 && beta == 0) clear(c, m, n);
-  size_t deep = c.is_bf16 && k > BLOCK_K ? (k + BLOCK_K - 1) / BLOCK_K : 1;
-  size_t block_k = deep * BLOCK_K;
-  size_t block_m = BLOCK_M / deep / TILE_ROWS * TILE_ROWS;
-  size_t block_n = BLOCK_N / deep / TILE_ROWS * TILE_ROWS;
-  for (size_t k0 = 0; k0 < k; k0 += block_k) {
-    size_t depth = smaller(k - k0, block_k);
-    for (size_t n0 = 0; n0 < n; n0 += block_n) {
-      size_t columns = smaller(n - n0, block_n);
-      code->pack(blocks->b, transpose(part(b, k0, n0)), columns, depth, 1, terms, 1);
-      for (size_t m0 = 0; m0 < m; m0 += block_m) {
-        size_t rows = smaller(m - m0, block_m);
-        if (n0 == 0 || m > block_m)
-          code->pack(blocks->a, part(a, m0, k0), rows, depth, alpha, terms, 0);
-        void *target = (void *)part(c, m0, n0).base;
+  size_t deep = c.is_bf16 && k > BLOCK_DEPTH ? (k + BLOCK_DEPTH - 1) / BLOCK_DEPTH : 1;
+  size_t block_depth = deep * BLOCK_DEPTH;
+  size_t block_columns = BLOCK_COLUMNS / deep / TILE_ROWS * TILE_ROWS;
+  for (size_t k0 = 0; k0 < k; k0 += block_depth) {
+    size_t depth = smaller(k - k0, block_depth);
+    for (size_t n0 = 0; n0 < n; n0 += block_columns) {
+      product_part p = {packed->a, packed->b, 0, smaller(n - n0, block_columns), depth, NULL,
+                        c.stride};
+      code->pack(packed->b, transpose(part(b, k0, n0)), p.columns, depth, 1, terms, 1);
+      for (size_t m0 = 0; m0 < m; m0 += PANEL_ROWS) {
+        p.rows = smaller(m - m0, PANEL_ROWS);
+        p.c = (void *)part(c, m0, n0).base;
+        code->pack(packed->a, part(a, m0, k0), p.rows, depth, alpha, terms, 0);
+        size_t next = m0 + p.rows;
+        fetch_list ahead = {.parts[2] = runs_of(a, next, k0, smaller(m - next, PANEL_ROWS), depth)};
         if (c.is_bf16)
-          code->multiply_and_finish(blocks->a, blocks->b, rows, columns, depth, target, c.stride, n,
-                                    m0, n0, finish);
+          code->multiply_and_finish(&p, &(finished_part){m0, n0, n, finish ? finish : &store},
+                                    &ahead);
         else
-          code->multiply(blocks->a, blocks->b, rows, columns, depth, terms, k0 > 0 || beta != 0,
-                         target, c.stride);
+          code->multiply(&p, terms, k0 > 0 || beta != 0, &ahead);
       }
     }
   }
