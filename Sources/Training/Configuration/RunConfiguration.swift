@@ -81,9 +81,10 @@ public struct RunConfiguration: Sendable {
     return value
   }
 
-  /// About 400 tokens a pass: enough rows for the matrix products to run at full speed, and a small
-  /// memory for activations.
+  /// At most 300 tokens a pass: enough rows for the matrix products to run at full speed, and little
+  /// memory for activations. Up to 400 in wide models, whose weights take longer to fetch.
   public var resolvedMicroBatch: Int {
-    microBatch > 0 ? microBatch : max(1, min(32, 400 / model.tokens))
+    let tokens = min(400, max(300, model.width))
+    return microBatch > 0 ? microBatch : max(1, min(32, tokens / model.tokens))
   }
 }
