@@ -13,11 +13,13 @@ extension Trainer {
   }
 
   /// Writes a checkpoint; all ranks call it after the same step.
-  func save() throws {
-    try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint() }
+  ///
+  /// - Parameter state: where a later run goes on.
+  func save(_ state: RunState) throws {
+    try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state) }
   }
 
-  private func writeCheckpoint() throws {
+  private func writeCheckpoint(_ state: RunState) throws {
     let count = parameters.count
     var whole: [FloatSlab] = []
     for moment in replica.optimizer.moments {

@@ -86,6 +86,9 @@ public final class Trainer {
 
   private var isComplete: Bool { state.finished && isAtEnd }
 
+  /// The run was killed after `--max_steps` steps, before it had told what came of them.
+  private var hasUnreportedEpoch: Bool { isAtEnd && state.stepInEpoch > 0 && !state.finished }
+
   private func runEpochs(_ reports: RunReports?) throws -> ExitCode {
     if isComplete {
       try reports?.alreadyComplete(state)
@@ -93,7 +96,7 @@ public final class Trainer {
     }
     state.finished = false
     reports?.begin()
-    while !isAtEnd {
+    while !isAtEnd || hasUnreportedEpoch {
       let start = ContinuousClock.now
       let rate = state.schedule.rate(epoch: state.epoch)
       step.startLoading(epoch: state.epoch, fromStep: state.stepInEpoch)
@@ -107,17 +110,16 @@ public final class Trainer {
         try reports?.step(result, state: state, learningRate: rate)
         if result.stopRequested && !isAtEnd {
           state.secondsInEpoch += start.secondsUntilNow
-          try save()
+          try save(state)
           try reports?.preempted(state)
           return .preempted
         }
         if isDue(configuration.checkpointEvery, state.step), state.stepInEpoch < step.perEpoch,
           !isAtEnd
         {
-          let before = state.secondsInEpoch
-          state.secondsInEpoch += start.secondsUntilNow
-          try save()
-          state.secondsInEpoch = before
+          var resumable = state
+          resumable.secondsInEpoch += start.secondsUntilNow
+          try save(resumable)
         }
       }
       if state.stepInEpoch == step.perEpoch {
@@ -151,7 +153,7 @@ public final class Trainer {
     state.finished = isAtEnd
     let keepsCheckpoints = configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
     if due || isDue(configuration.checkpointEvery, state.step) || (isAtEnd && keepsCheckpoints) {
-      try save()
+      try save(state)
     }
   }
 
@@ -160,20 +162,20 @@ public final class Trainer {
   private func stopInMidEpoch(
     _ start: ContinuousClock.Instant, rate: Double, _ reports: RunReports?
   ) throws {
-    let seconds = state.secondsInEpoch + start.secondsUntilNow
-    state.finished = true
-    if configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0 {
-      let before = state.secondsInEpoch
-      state.secondsInEpoch = seconds
-      try save()
-      state.secondsInEpoch = before
-    }
+    let keepsCheckpoints = configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
+    var resumable = state
+    resumable.secondsInEpoch += start.secondsUntilNow
+    // Before the evaluation, which may take long, and after it: until then the run is not finished.
+    if keepsCheckpoints { try save(resumable) }
     let test = try evaluate()
     try reports?.evaluated(evaluator)
-    state.epochSeconds.append(seconds)
+    state.epochSeconds.append(resumable.secondsInEpoch)
     let isBest = noteBest(test)
     try reports?.epoch(state, learningRate: rate, test: test)
     try writeWeights(isBest: isBest)
+    state.finished = true
+    resumable.finished = true
+    if keepsCheckpoints { try save(resumable) }
   }
 
   private func evaluate() throws -> SplitResult {

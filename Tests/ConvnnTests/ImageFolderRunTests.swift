@@ -114,6 +114,15 @@ import Testing
     try folder.write("data/val/n03/1.JPEG", Array("no image".utf8))
     let result = try Program.run(ranks: 2, flags("stop", ["--max_steps", "1"]))
     #expect(result.code == 11 && result.errors.contains("val/n03/1.JPEG"), "\(result.errors)")
+    // The step is kept, and the same command makes up for the evaluation.
+    try folder.write("data/val/n03/1.JPEG", Self.file(1, 20, 20))
+    let run = folder.path + "/stop"
+    #expect(try metrics(run, event: "epoch").isEmpty)
+    let again = try Program.run(ranks: 1, flags("stop", ["--max_steps", "1"]))
+    #expect(again.code == 0, "\(again.errors)")
+    #expect(try metrics(run, event: "step").count == 1)
+    #expect(try metrics(run, event: "epoch").count == 1)
+    #expect(status(run)["state"] as? String == "done")
   }
 
   @Test("skipped images give way to the same others everywhere, and are listed") func skips() throws

@@ -299,6 +299,7 @@ test_a_killed_rank_ends_the_run() {
   equals 'exit_code' "$(status "$folder/run" exit_code)" 16
   equals 'step' "$(status "$folder/run" step)" 5
   contains 'reason' "$(status "$folder/run" reason)" 'signal 9'
+  contains 'report' "$(<"$folder/run/report.html")" '<strong class="state failed">failed</strong>'
   run -np 3 "${tiny[@]}" --output_dir "$folder/run"
   equals 'the same command again' "$code" 0
   equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
