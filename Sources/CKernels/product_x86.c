@@ -8,6 +8,7 @@
 
 #include "product_finish.h"
 #include "product_tiles.h"
+#include "transpose16.h"
 
 #define TILES \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
@@ -106,26 +107,10 @@ VECTOR HELPER void pack_across(uint16_t *line, const ck_matrix *a, size_t index,
 
 /// Transposes the 16 x 16 pairs of a tile.
 VECTOR HELPER void transpose(uint16_t *tile) {
-  __m512i r[16], t[16];
-  for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(tile + i * TILE_DEPTH);
-  for (int i = 0; i < 8; i++) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; i++)
-    for (int h = 0; h < 2; h++) {
-      r[4 * i + 2 * h] = _mm512_unpacklo_epi64(t[4 * i + h], t[4 * i + 2 + h]);
-      r[4 * i + 2 * h + 1] = _mm512_unpackhi_epi64(t[4 * i + h], t[4 * i + 2 + h]);
-    }
-  for (int i = 0; i < 4; i++)
-    for (int h = 0; h < 2; h++) {
-      t[8 * h + i] = _mm512_shuffle_i32x4(r[8 * h + i], r[8 * h + i + 4], 0x88);
-      t[8 * h + i + 4] = _mm512_shuffle_i32x4(r[8 * h + i], r[8 * h + i + 4], 0xdd);
-    }
-  for (int i = 0; i < 8; i++) {
-    _mm512_store_si512(tile + i * TILE_DEPTH, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
-    _mm512_store_si512(tile + (i + 8) * TILE_DEPTH, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
-  }
+  __m512i rows[16];
+  for (int i = 0; i < 16; i++) rows[i] = _mm512_load_si512(tile + i * TILE_DEPTH);
+  transpose16(rows);
+  for (int i = 0; i < 16; i++) _mm512_store_si512(tile + i * TILE_DEPTH, rows[i]);
 }
 
 /// Memory is read row by row, so that it streams; what comes out along the wrong axis of a tile is

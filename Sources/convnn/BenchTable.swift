@@ -49,7 +49,7 @@ struct BenchTable {
       rows.append(
         [
           name, number("images_per_second", "%.2f"), number("share_of_limit", "%.3f"),
-          number("sgemm_gflops_per_core", "%.0f"), number("openblas_gflops_per_core", "%.0f"),
+          number("share_of_openblas", "%.3f"), number("sgemm_gflops_per_core", "%.0f"),
         ]
           + ["products", "attention", "elementwise", "data", "exchange", "waiting"].map {
             number("time_\($0)", "%.1f", scale: 100)
@@ -78,7 +78,7 @@ struct BenchTable {
 
   var text: String {
     let head = [
-      "layer", "img/s", "of limit", "GFLOP/s", "OpenBLAS", "products%", "attention%", "element%",
+      "layer", "img/s", "of limit", "of OpenBLAS", "GFLOP/s", "products%", "attention%", "element%",
       "data%",
       "exchange%", "waiting%", "MB", "engine MB", "x earlier",
     ]

@@ -2,19 +2,12 @@
 import CKernels
 import Testing
 
-struct FloatProductCase: CustomTestStringConvertible, Sendable {
-  var m: Int
-  var n: Int
-  var k: Int
-  var number: Int
-  var transposeA: Bool { number & 1 == 1 }
-  var transposeB: Bool { number & 2 == 2 }
-  var alpha: Float { [1, 0.5, -2][number % 3] }
-  var beta: Float { number % 5 < 3 ? 0 : 1 }
-  var testDescription: String { "\(m) x \(n) x \(k), number \(number)" }
-
+@Suite(
+  "Products of floats",
+  .enabled(if: ck_has_float_product() != 0, "this CPU has no AVX-512: OpenBLAS makes them"))
+struct FloatProductTests {
   /// Every number of rows and columns of a tile, around stretches and blocks, and random sizes.
-  static let all: [FloatProductCase] = {
+  static let cases: [ProductCase] = {
     var numbers = Numbers(11)
     func random(_ below: Float) -> Int { 1 + Int((numbers.next() + 1) / 2 * below) }
     let edges = [(3, 2, 0), (5, 40, 256), (6, 20, 257), (449, 17, 20), (900, 3, 9), (2, 100, 770)]
@@ -22,18 +15,13 @@ struct FloatProductCase: CustomTestStringConvertible, Sendable {
     let sizes = edges + tiles + (0..<8).map { _ in (random(90), random(90), random(300)) }
     return sizes.enumerated().flatMap { index, size in
       (0..<4).map {
-        FloatProductCase(m: size.0, n: size.1, k: size.2, number: 4 * index + $0)
+        ProductCase(m: size.0, n: size.1, k: size.2, terms: 3, number: 4 * index + $0)
       }
     }
   }()
-}
 
-@Suite(
-  "Products of floats",
-  .enabled(if: ck_has_float_product() != 0, "this CPU has no AVX-512: OpenBLAS makes them"))
-struct FloatProductTests {
-  @Test("shapes, orientations, factors", arguments: FloatProductCase.all)
-  func product(_ t: FloatProductCase) {
+  @Test("shapes, orientations, factors", arguments: cases)
+  func product(_ t: ProductCase) {
     var numbers = Numbers(UInt64(t.m * 1000 + t.n * 10 + t.k))
     let a = Operand(t.m, t.k, transposed: t.transposeA, half: false, gap: 3, &numbers)
     let b = Operand(t.k, t.n, transposed: t.transposeB, half: false, gap: 1, &numbers)
@@ -61,13 +49,13 @@ struct FloatProductTests {
     let a = Operand(m, k, transposed: false, half: false, gap: 0, &numbers)
     let b = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
     var whole = Strided(rows: m, width: n, gap: 0, &numbers)
-    multiply(FloatProductCase(m: m, n: n, k: k, number: 0), a, b, &whole)
+    multiply(ProductCase(m: m, n: n, k: k, terms: 3, number: 0), a, b, &whole)
     for (row, column) in [(0, 0), (60, 74), (17, 33)] {
       var (left, right) = (a, b)
       left.floats = Array(a.floats[row * k..<(row + 1) * k])
       right.floats = Array(b.floats[column * k..<(column + 1) * k])
       var one = Strided(rows: 1, width: 1, gap: 0, &numbers)
-      multiply(FloatProductCase(m: 1, n: 1, k: k, number: 0), left, right, &one)
+      multiply(ProductCase(m: 1, n: 1, k: k, terms: 3, number: 0), left, right, &one)
       #expect(one[0, 0] == whole[row, column])
     }
   }
@@ -81,7 +69,7 @@ struct FloatProductTests {
     let b = Operand(k, n, transposed: false, half: false, gap: 0, &numbers)
     var c = Strided(rows: m, width: n, gap: 0, &numbers)
     for i in 0..<m { for j in 0..<n { c[i, j] = .nan } }
-    multiply(FloatProductCase(m: m, n: n, k: k, number: 0), a, b, &c)
+    multiply(ProductCase(m: m, n: n, k: k, terms: 3, number: 0), a, b, &c)
     for i in 0..<m { for j in 0..<n { #expect(c[i, j].isNaN == (i == 3)) } }
   }
 
@@ -98,7 +86,7 @@ struct FloatProductTests {
       var slope = [Float](repeating: 0, count: m * n)
       var hidden = Strided(rows: m, width: n, gap: 3, &numbers)
       var dHidden = Strided(rows: m, width: n, gap: 2, &numbers)
-      let product = FloatProductCase(m: m, n: n, k: k, number: 0)
+      let product = ProductCase(m: m, n: n, k: k, terms: 3, number: 0)
       bias.withUnsafeBufferPointer { bias in
         keep.withUnsafeBufferPointer { keep in
           slope.withUnsafeMutableBytes { slope in
@@ -133,7 +121,7 @@ struct FloatProductTests {
   }
 
   private func multiply(
-    _ t: FloatProductCase, _ a: Operand, _ b: Operand, _ c: inout Strided,
+    _ t: ProductCase, _ a: Operand, _ b: Operand, _ c: inout Strided,
     _ finish: UnsafePointer<ck_finish>? = nil
   ) {
     let stride = c.stride

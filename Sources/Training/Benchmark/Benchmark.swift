@@ -130,8 +130,13 @@ public final class Benchmark {
     let rates = samples.map(\.imagesPerSecond)
     let workers = Double(group.size * c.threads)
     let blas = samples.compactMap(\.blasRate)
-    let blasRate: [(String, JSONValue)] =
-      blas.isEmpty ? [] : [("openblas_gflops_per_core", .number(median(blas) * 1e-9))]
+    let againstBLAS: [(String, JSONValue)] =
+      blas.isEmpty
+      ? []
+      : [
+        ("openblas_gflops_per_core", .number(median(blas) * 1e-9)),
+        ("share_of_openblas", .number(median(samples.compactMap(\.shareOfBLAS)))),
+      ]
     return [
       ("event", .text("training")), ("case", .text(benchmark.name)),
       ("layer", .text(c.model.layer.rawValue)), ("ranks", .integer(group.size)),
@@ -155,7 +160,7 @@ public final class Benchmark {
       ("seconds_to_mpi", .number(startUp.toMPI)), ("seconds_to_model", .number(startUp.toModel)),
       ("seconds_to_first_step", .number(startUp.toFirstStep)),
       ("seconds_of_first_step", .number(startUp.firstStep)),
-    ] + blasRate
+    ] + againstBLAS
   }
 }
 

@@ -14,6 +14,8 @@ struct TrainingSample {
   var blasRate: Double?
   /// Achieved share of the higher rate, counting the operations that the algorithm needs.
   var shareOfLimit = 0.0
+  /// The same of OpenBLAS's.
+  var shareOfBLAS: Double?
   /// Shares of the step's time; they add up to about 1.
   var products = 0.0
   var attention = 0.0
@@ -127,9 +129,10 @@ final class TrainingBenchmark {
       defer { Matmul.singleProducts = chosen }
       sample.blasRate = chosen == .blas ? sample.productRate : try replayedRate()
     }
-    sample.shareOfLimit =
-      sample.imagesPerSecond * Double(replica.engines[0].trainingOperationsPerImage)
-      / (workers * max(sample.productRate, sample.blasRate ?? 0))
+    let achieved =
+      sample.imagesPerSecond * Double(replica.engines[0].trainingOperationsPerImage) / workers
+    sample.shareOfLimit = achieved / max(sample.productRate, sample.blasRate ?? 0)
+    sample.shareOfBLAS = sample.blasRate.map { achieved / $0 }
     return sample
   }
 

@@ -15,6 +15,7 @@
 #include "fetch_ahead.h"
 #include "product_finish.h"
 #include "product_memory.h"
+#include "transpose16.h"
 
 enum {
   TILE_ROWS = 14,
@@ -118,30 +119,13 @@ HELPER fetch_part runs_of(const ck_matrix *x, size_t row, size_t column, size_t 
 }
 
 /// Up to 16 x 16 floats, transposed; what lies outside becomes zero.
-VECTOR HELPER void transpose(float *out, size_t out_stride, const float *p, size_t stride, size_t rows,
-                             size_t columns) {
-  __m512 r[16], t[16];
+VECTOR HELPER void transpose(float *out, size_t out_stride, const float *p, size_t stride,
+                             size_t rows, size_t columns) {
+  __m512i lines[16];
   for (size_t i = 0; i < 16; i++)
-    r[i] = _mm512_maskz_loadu_ps(i < rows ? mask_of(columns) : 0, p + i * stride);
-  for (int i = 0; i < 8; i++) {
-    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; i++)
-    for (int h = 0; h < 2; h++) {
-      __m512d x = _mm512_castps_pd(t[4 * i + h]), y = _mm512_castps_pd(t[4 * i + 2 + h]);
-      r[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
-      r[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
-    }
-  for (int i = 0; i < 4; i++)
-    for (int h = 0; h < 2; h++) {
-      t[8 * h + i] = _mm512_shuffle_f32x4(r[8 * h + i], r[8 * h + i + 4], 0x88);
-      t[8 * h + i + 4] = _mm512_shuffle_f32x4(r[8 * h + i], r[8 * h + i + 4], 0xdd);
-    }
-  for (size_t i = 0; i < 8; i++) {
-    _mm512_storeu_ps(out + i * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
-    _mm512_storeu_ps(out + (i + 8) * out_stride, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
-  }
+    lines[i] = _mm512_maskz_loadu_epi32(i < rows ? mask_of(columns) : 0, p + i * stride);
+  transpose16(lines);
+  for (size_t i = 0; i < 16; i++) _mm512_storeu_si512(out + i * out_stride, lines[i]);
 }
 
 /// `columns` of op(B), `depth` deep: [depth][TILE_COLUMNS].
