@@ -65,12 +65,13 @@ public final class GradientExchange: @unchecked Sendable {
   ///   - plan: for as many ranks as the group has.
   ///   - count: floats of a gradient slab.
   ///   - type: fp32 with mode mpi.
-  ///   - overlaps: exchange while others compute; needs more than one rank.
+  ///   - overlaps: exchange while others compute, with more than one rank: until `reduce` returns, no other
+  ///     thread may call MPI.
   ///   - bucketBlocks: blocks of a bucket.
   ///   - timeline: where to record what happens when.
   public init(
     group: ProcessGroup, plan: ShardPlan, count: Int, mode: ReductionMode,
-    type: ReductionType = .fp32, overlaps: Bool = true,
+    type: ReductionType = .fp32, overlaps: Bool,
     bucketBlocks: Int = GradientExchange.defaultBucketBlocks, timeline: Timeline? = nil
   ) {
     precondition(plan.ranks == group.size && count >= 0)

@@ -139,7 +139,7 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
   func notFinite(type: ReductionType) throws {
     let plan = try ShardPlan(shards: 8, ranks: group.size, threads: 1)
     let exchange = GradientExchange(
-      group: group, plan: plan, count: 3, mode: .invariant, type: type)
+      group: group, plan: plan, count: 3, mode: .invariant, type: type, overlaps: true)
     for shard in plan.shards(rank: group.rank) {
       let target = exchange.gradientTarget(thread: 0, shard: shard)
       // The last shard's values come from the last rank.
@@ -165,7 +165,7 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
     var gradientBytes: [Int] = []
     for type in ReductionType.allCases {
       let exchange = GradientExchange(
-        group: group, plan: plan, count: count, mode: .invariant, type: type)
+        group: group, plan: plan, count: count, mode: .invariant, type: type, overlaps: true)
       fill(exchange, step: 0)
       try exchange.reduce()
       gradientBytes.append(exchange.bytesSent)
@@ -182,7 +182,8 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
 
   @Test("MPI's own all-reduce is close to the tree") func allReduce() throws {
     let plan = try ShardPlan(shards: 32, ranks: group.size, threads: 2)
-    let exchange = GradientExchange(group: group, plan: plan, count: 40_000, mode: .mpi)
+    let exchange = GradientExchange(
+      group: group, plan: plan, count: 40_000, mode: .mpi, overlaps: false)
     fill(exchange, step: 0)
     try exchange.reduce()
     for (place, i) in exchange.ownedRanges.flatMap({ Array($0) }).enumerated() where i % 97 == 0 {

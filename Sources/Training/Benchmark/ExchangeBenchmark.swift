@@ -12,8 +12,9 @@ enum ExchangeBenchmark {
     type: ReductionType, repetitions: Int
   ) throws -> (seconds: [Double], bytesSent: Int) {
     let plan = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
+    // Not while others compute: MPI allows one thread at a time, and the barrier below is this one's.
     let exchange = GradientExchange(
-      group: group, plan: plan, count: count, mode: mode, type: type,
+      group: group, plan: plan, count: count, mode: mode, type: type, overlaps: false,
       bucketBlocks: c.bucketBlocks)
     let parameters = FloatSlab(count: count)
     let seconds = try (0...repetitions).map { _ in
