@@ -3,7 +3,7 @@
 // C is made in tiles of up to 14 rows and 32 columns, which stay in registers over a stretch of the depth.
 // 32 columns of B are packed once and stay in the first-level cache while all rows pass by; A is read where
 // it lies, or packed if it is transposed. Training walks through far more memory than caches hold, so each
-// tile asks for what the next ones need: without it a product waits a quarter of its time.
+// tile asks for what the next ones need.
 #include "include/product_kernels.h"
 
 #if defined(__x86_64__)
