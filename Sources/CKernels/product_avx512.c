@@ -20,40 +20,33 @@ VECTOR HELPER void multiply_tile_pair(__m512 sums[16], const uint16_t *a, const 
     }
 }
 
-VECTOR static void multiply_vector(const product_part *p, int terms, int add, fetch_list *ahead) {
-  size_t panel = steps_of(p) * (size_t)terms * TILE_SIZE;
+VECTOR static void multiply_vector(const product_part *p, int terms, int add,
+                                   const finished_part *f, fetch_list *ahead) {
+  size_t panel = panel_of(p, terms);
   for (size_t j = 0; j < p->columns; j += TILE_ROWS)
     for (size_t i = 0; i < p->rows; i += TILE_ROWS) {
-      __mmask16 mask = (__mmask16)mask_of(p->columns - j);
-      float *target = (float *)p->c + i * p->stride + j;
+      size_t rows = p->rows - i < TILE_ROWS ? p->rows - i : TILE_ROWS;
+      size_t columns = p->columns - j < TILE_ROWS ? p->columns - j : TILE_ROWS;
+      __mmask16 mask = (__mmask16)mask_of(columns);
+      float *target = p->sums + i * p->stride + j;
       __m512 sums[16];
       for (size_t r = 0; r < 16; r++)
-        sums[r] = _mm512_maskz_loadu_ps(add && i + r < p->rows ? mask : 0, target + r * p->stride);
+        sums[r] = _mm512_maskz_loadu_ps(add && r < rows ? mask : 0, target + r * p->stride);
       multiply_tile_pair(sums, p->a + i / TILE_ROWS * panel, p->b + j / TILE_ROWS * panel,
-                         steps_of(p), terms, ahead);
-      for (size_t r = 0; r < 16 && i + r < p->rows; r++)
-        _mm512_mask_storeu_ps(target + r * p->stride, mask, sums[r]);
+                         steps_of(p->depth), terms, ahead);
+      if (f) {
+        float part[16 * 16] __attribute__((aligned(64)));
+        for (size_t r = 0; r < 16; r++) _mm512_store_ps(part + r * 16, sums[r]);
+        finish_rows(part, 16, rows, columns, f->row + i, f->column + j, f->n, f->c,
+                    i * f->stride + j, f->stride, f->finish, f->finish->kind, f->is_bf16);
+      } else {
+        for (size_t r = 0; r < rows; r++)
+          _mm512_mask_storeu_ps(target + r * p->stride, mask, sums[r]);
+      }
     }
 }
 
-VECTOR static void finish_vector(const product_part *p, const finished_part *f,
-                                 fetch_list *ahead) {
-  size_t panel = steps_of(p) * TILE_SIZE;
-  for (size_t j = 0; j < p->columns; j += TILE_ROWS)
-    for (size_t i = 0; i < p->rows; i += TILE_ROWS) {
-      __m512 sums[16];
-      for (size_t r = 0; r < 16; r++) sums[r] = _mm512_setzero_ps();
-      multiply_tile_pair(sums, p->a + i / TILE_ROWS * panel, p->b + j / TILE_ROWS * panel,
-                         steps_of(p), 1, ahead);
-      float part[16 * 16] __attribute__((aligned(64)));
-      for (size_t r = 0; r < 16; r++) _mm512_store_ps(part + r * 16, sums[r]);
-      finish_rows(part, 16, p->rows - i < TILE_ROWS ? p->rows - i : TILE_ROWS, p->columns - j,
-                  f->row + i, f->column + j, f->n, p->c, i * p->stride + j, p->stride, f->finish,
-                  f->finish->kind, 1);
-    }
-}
-
-const product_code product_code_vector = {product_pack_x86, multiply_vector, finish_vector};
+const product_code product_code_vector = {product_pack_x86, multiply_vector};
 
 #else
 typedef int no_x86;

@@ -20,74 +20,38 @@ VECTOR HELPER __m512 load(const ck_matrix *a, size_t index, uint32_t mask, float
   return how.is_scaled ? _mm512_mul_ps(x, _mm512_set1_ps(alpha)) : x;
 }
 
-VECTOR HELPER __m512 high_part(__m512 x) {
-  __m512i u = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-  return _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32((int)0xffff0000)));
-}
-
-/// What is left of x after part `term` went.
-VECTOR HELPER __m512 take(__m512 *x, int term) {
-  if (term == 2) return *x;
-  __m512 high = high_part(*x);
-  *x = _mm512_sub_ps(*x, high);
-  return high;
-}
-
-/// 32 numbers one after the other, one vector for each part.
-VECTOR HELPER void consecutive(__m512i out[3], __m512 first, __m512 second, int terms) {
-  if (terms == 1) {
-    out[0] = (__m512i)_mm512_cvtne2ps_pbh(second, first);
-    return;
-  }
-  const __m512i odd = _mm512_add_epi16(
-      _mm512_set1_epi16(1),
-      _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26,
-                       24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0));
-  for (int t = 0; t < terms; t++)
-    out[t] = _mm512_permutex2var_epi16(_mm512_castps_si512(take(&first, t)), odd,
-                                       _mm512_castps_si512(take(&second, t)));
-}
-
-/// 16 pairs, each of a number of `even` and one of `odd`.
-VECTOR HELPER void interleaved(__m512i out[3], __m512 even, __m512 odd, int terms) {
-  if (terms == 1) {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
-                                           24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
-                                           16, 0);
-    out[0] = _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
-    return;
-  }
-  for (int t = 0; t < terms; t++)
-    out[t] = _mm512_or_si512(_mm512_castps_si512(take(&odd, t)),
-                             _mm512_srli_epi32(_mm512_castps_si512(take(&even, t)), 16));
-}
+// ---- one term: a tile's depths are in order ----------------------------------------------------
 
 /// A row of op(A)'s memory, 32 numbers deep, to a row of the tiles; of the last ones those in `mask`.
 VECTOR HELPER void pack_along(uint16_t *line, const ck_matrix *a, size_t index, uint32_t mask,
                               float alpha, packing how) {
-  __m512i out[3];
-  if (how.is_bf16 && how.terms == 1 && !how.is_scaled)
-    out[0] = _mm512_maskz_loadu_epi16(mask, (const uint16_t *)a->base + index);
+  __m512i out;
+  if (how.is_bf16 && !how.is_scaled)
+    out = _mm512_maskz_loadu_epi16(mask, (const uint16_t *)a->base + index);
   else
-    consecutive(out, load(a, index, mask & 0xffff, alpha, how),
-                load(a, index + 16, mask >> 16, alpha, how), how.terms);
-  for (int t = 0; t < how.terms; t++) _mm512_store_si512(line + t * TILE_SIZE, out[t]);
+    out = (__m512i)_mm512_cvtne2ps_pbh(load(a, index + 16, mask >> 16, alpha, how),
+                                       load(a, index, mask & 0xffff, alpha, how));
+  _mm512_store_si512(line, out);
 }
 
 /// 16 numbers of two rows of memory, which are one pair of depths, to a row of the tiles.
 VECTOR HELPER void pack_across(uint16_t *line, const ck_matrix *a, size_t index, uint32_t even,
                                uint32_t odd, float alpha, packing how) {
-  __m512i out[3];
-  if (how.is_bf16 && how.terms == 1 && !how.is_scaled) {
+  __m512i out;
+  if (how.is_bf16 && !how.is_scaled) {
     const uint16_t *row = (const uint16_t *)a->base + index;
     __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)even, row));
     __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)odd, row + a->stride));
-    out[0] = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    out = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
   } else {
-    interleaved(out, load(a, index, even, alpha, how), load(a, index + a->stride, odd, alpha, how),
-                how.terms);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
+                                           24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
+                                           16, 0);
+    out = _mm512_permutexvar_epi16(
+        order, (__m512i)_mm512_cvtne2ps_pbh(load(a, index + a->stride, odd, alpha, how),
+                                            load(a, index, even, alpha, how)));
   }
-  for (int t = 0; t < how.terms; t++) _mm512_store_si512(line + t * TILE_SIZE, out[t]);
+  _mm512_store_si512(line, out);
 }
 
 /// Transposes the 16 x 16 pairs of a tile.
@@ -100,17 +64,16 @@ VECTOR HELPER void transpose(uint16_t *tile) {
 
 /// Memory is read row by row, so that it streams; what comes out along the wrong axis of a tile is
 /// transposed there, in the cache.
-VECTOR HELPER void pack_as(uint16_t *tiles, const ck_matrix *a, size_t rows, size_t depth,
-                           float alpha, int paired, packing how) {
-  size_t steps = (depth + TILE_DEPTH - 1) / TILE_DEPTH;
-  size_t step = (size_t)how.terms * TILE_SIZE, panel = steps * step;
+VECTOR HELPER void pack_rounded(uint16_t *tiles, const ck_matrix *a, size_t rows, size_t depth,
+                                float alpha, int is_transposing, packing how) {
+  size_t steps = steps_of(depth), panel = steps * TILE_SIZE;
   size_t panels = (rows + TILE_ROWS - 1) / TILE_ROWS;
   // Whole vectors go without masks, which would cost more than all the rest.
   if (a->transposed) {
     size_t whole = rows / TILE_ROWS * TILE_ROWS;
     uint32_t rest = mask_of(rows - whole);
     for (size_t d = 0; d < steps * TILE_DEPTH; d += 2) {
-      uint16_t *line = tiles + d / TILE_DEPTH * step + d % TILE_DEPTH / 2 * TILE_DEPTH;
+      uint16_t *line = tiles + d / TILE_DEPTH * TILE_SIZE + d % TILE_DEPTH / 2 * TILE_DEPTH;
       size_t index = d * a->stride;
       if (d + 1 < depth) {
         for (size_t i = 0; i < whole; i += TILE_ROWS, line += panel)
@@ -128,16 +91,101 @@ VECTOR HELPER void pack_as(uint16_t *tiles, const ck_matrix *a, size_t rows, siz
       uint16_t *line = tiles + i / TILE_ROWS * panel + i % TILE_ROWS * TILE_DEPTH;
       size_t index = i * a->stride;
       if (i < rows) {
-        for (size_t s = 0; s < whole; s++, line += step, index += TILE_DEPTH)
+        for (size_t s = 0; s < whole; s++, line += TILE_SIZE, index += TILE_DEPTH)
           pack_along(line, a, index, 0xffffffff, alpha, how);
         if (rest) pack_along(line, a, index, rest, alpha, how);
       } else {
-        for (size_t s = 0; s < steps; s++, line += step) pack_along(line, a, 0, 0, alpha, how);
+        for (size_t s = 0; s < steps; s++, line += TILE_SIZE) pack_along(line, a, 0, 0, alpha, how);
       }
     }
   }
-  if (paired != !!a->transposed)
+  if (is_transposing)
     for (size_t t = 0; t < panels * panel; t += TILE_SIZE) transpose(tiles + t);
+}
+
+// ---- several terms: depth d of a tile is followed by depth d + 16 ------------------------------
+
+/// What is left of x after part `term` went.
+VECTOR HELPER __m512i take(__m512i *x, int term) {
+  if (term == 2) return *x;
+  __m512i high = _mm512_and_si512(_mm512_add_epi32(*x, _mm512_set1_epi32(0x8000)),
+                                  _mm512_set1_epi32((int)0xffff0000));
+  *x = (__m512i)_mm512_sub_ps(_mm512_castsi512_ps(*x), _mm512_castsi512_ps(high));
+  return high;
+}
+
+/// 16 pairs, each of a number of `first` and one of `second`, to a line of the tile of each part.
+VECTOR HELPER void store_parts(uint16_t *line, __m512i first, __m512i second, packing how) {
+  for (int t = 0; t < how.terms; t++)
+    _mm512_store_si512(line + t * TILE_SIZE,
+                       _mm512_or_si512(take(&second, t), _mm512_srli_epi32(take(&first, t), 16)));
+}
+
+/// 16 rows of memory and two vectors of each, `skip` numbers apart: the rows and numbers that count.
+typedef struct {
+  size_t index, skip;
+  size_t rows[2];
+  uint32_t mask[2];
+} source;
+
+/// The tiles of 16 rows of op(A), or a block of memory 16 rows high; asks for the numbers `ahead` of them.
+VECTOR HELPER void pack_block(uint16_t *tile, const ck_matrix *a, source from, size_t ahead,
+                              float alpha, int is_transposing, packing how) {
+  __m512i parts[2][16];
+  size_t size = how.is_bf16 ? 2 : 4;
+  for (size_t i = 0; i < 16; i++) {
+    for (size_t h = 0; h < 2; h++) {
+      size_t at = from.index + i * a->stride + h * from.skip;
+      __builtin_prefetch((const char *)a->base + size * (at + ahead), 0, 2);
+      uint32_t mask = i < from.rows[h] ? from.mask[h] : 0;
+      parts[h][i] = _mm512_castps_si512(load(a, at, mask, alpha, how));
+    }
+    if (!is_transposing) store_parts(tile + i * TILE_DEPTH, parts[0][i], parts[1][i], how);
+  }
+  if (!is_transposing) return;
+  transpose16(parts[0]);
+  transpose16(parts[1]);
+  for (size_t i = 0; i < 16; i++)
+    store_parts(tile + i * TILE_DEPTH, parts[0][i], parts[1][i], how);
+}
+
+HELPER size_t beyond(size_t n, size_t begin) { return n > begin ? n - begin : 0; }
+
+/// Blocks are packed in the order in which they lie in memory.
+VECTOR HELPER void pack_split(uint16_t *tiles, const ck_matrix *a, size_t rows, size_t depth,
+                              float alpha, int is_transposing, packing how) {
+  size_t steps = steps_of(depth), step = (size_t)how.terms * TILE_SIZE, panel = steps * step;
+  size_t panels = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  size_t ahead = (a->transposed ? 32 : 16) * a->stride;
+  for (size_t t = 0; t < steps * panels; t++) {
+    size_t p = a->transposed ? t % panels : t / steps, s = a->transposed ? t / panels : t % steps;
+    uint16_t *tile = tiles + p * panel + s * step;
+    size_t row = p * TILE_ROWS, d = s * TILE_DEPTH;
+    size_t high = rows - row, deep = depth - d, deeper = beyond(depth, d + 16);
+    source from = {row * a->stride + d, 16, {16, 16}, {0xffff, 0xffff}};
+    if (a->transposed) from.index = d * a->stride + row, from.skip = 16 * a->stride;
+    if (high >= TILE_ROWS && deep >= TILE_DEPTH) {
+      pack_block(tile, a, from, ahead, alpha, is_transposing, how);
+      continue;
+    }
+    for (int h = 0; h < 2; h++) {
+      size_t left = h ? deeper : deep;
+      from.rows[h] = a->transposed ? left : high;
+      from.mask[h] = mask_of(a->transposed ? high : left);
+    }
+    pack_block(tile, a, from, ahead, alpha, is_transposing, how);
+  }
+}
+
+VECTOR HELPER void pack_as(uint16_t *tiles, const ck_matrix *a, size_t rows, size_t depth,
+                           float alpha, int paired, packing how) {
+  int is_transposing = paired != !!a->transposed;
+  if (how.terms == 1)
+    pack_rounded(tiles, a, rows, depth, alpha, is_transposing, how);
+  else if (is_transposing)
+    pack_split(tiles, a, rows, depth, alpha, 1, how);
+  else
+    pack_split(tiles, a, rows, depth, alpha, 0, how);
 }
 
 VECTOR void product_pack_x86(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha,

@@ -41,7 +41,7 @@ HELPER float element(const ck_matrix *a, size_t row, size_t column) {
 
 static void pack(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
                  int paired) {
-  size_t steps = (depth + TILE_DEPTH - 1) / TILE_DEPTH;
+  size_t steps = steps_of(depth);
   size_t panel = steps * (size_t)terms * TILE_SIZE;
   for (size_t i = 0; i < (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; i++)
     for (size_t d = 0; d < steps * TILE_DEPTH; d++) {
@@ -69,47 +69,37 @@ HELPER void tile_row(lanes16 *sum, const uint16_t *a, const uint16_t *b) {
   }
 }
 
-HELPER void sum_of_row(lanes16 *sum, const uint16_t *a, const uint16_t *b, size_t i, size_t j,
-                       size_t steps, int terms) {
-  size_t panel = steps * (size_t)terms * TILE_SIZE;
-  const uint16_t *left = a + i / TILE_ROWS * panel + i % TILE_ROWS * TILE_DEPTH;
-  const uint16_t *right = b + j / TILE_ROWS * panel;
-  for (size_t s = 0; s < steps; s++)
-    for (int p = first_product_pair(terms); p < PRODUCT_PAIRS; p++)
-      tile_row(sum, left + (s * (size_t)terms + product_pairs[p][0]) * TILE_SIZE,
-               right + (s * (size_t)terms + product_pairs[p][1]) * TILE_SIZE);
+HELPER void add_to_row(lanes16 *sum, const product_part *p, size_t i, size_t j, int terms) {
+  size_t panel = panel_of(p, terms);
+  const uint16_t *left = p->a + i / TILE_ROWS * panel + i % TILE_ROWS * TILE_DEPTH;
+  const uint16_t *right = p->b + j / TILE_ROWS * panel;
+  for (size_t s = 0; s < steps_of(p->depth); s++)
+    for (int q = first_product_pair(terms); q < PRODUCT_PAIRS; q++)
+      tile_row(sum, left + (s * (size_t)terms + product_pairs[q][0]) * TILE_SIZE,
+               right + (s * (size_t)terms + product_pairs[q][1]) * TILE_SIZE);
 }
 
 MULTIVERSION
-static void multiply(const product_part *p, int terms, int add, fetch_list *ahead) {
+static void multiply(const product_part *p, int terms, int add, const finished_part *f,
+                     fetch_list *ahead) {
   (void)ahead;
-  size_t steps = (p->depth + TILE_DEPTH - 1) / TILE_DEPTH;
   for (size_t j = 0; j < p->columns; j += TILE_ROWS) {
     size_t width = p->columns - j < TILE_ROWS ? p->columns - j : TILE_ROWS;
     for (size_t i = 0; i < p->rows; i++) {
-      float *target = (float *)p->c + i * p->stride + j;
+      float *target = p->sums + i * p->stride + j;
       lanes16 sum = 0;
       if (add) load_part16(&sum, target, width, 0);
-      sum_of_row(&sum, p->a, p->b, i, j, steps, terms);
-      store_part16(target, &sum, width);
+      add_to_row(&sum, p, i, j, terms);
+      if (f) {
+        float sums[16];
+        STORE16(sums, sum);
+        finish_rows(sums, 16, 1, width, f->row + i, f->column + j, f->n, f->c, i * f->stride + j,
+                    f->stride, f->finish, f->finish->kind, f->is_bf16);
+      } else {
+        store_part16(target, &sum, width);
+      }
     }
   }
 }
 
-MULTIVERSION
-static void multiply_and_finish(const product_part *p, const finished_part *f,
-                                fetch_list *ahead) {
-  (void)ahead;
-  size_t steps = (p->depth + TILE_DEPTH - 1) / TILE_DEPTH;
-  for (size_t j = 0; j < p->columns; j += TILE_ROWS)
-    for (size_t i = 0; i < p->rows; i++) {
-      lanes16 sum = 0;
-      sum_of_row(&sum, p->a, p->b, i, j, steps, 1);
-      float sums[16];
-      STORE16(sums, sum);
-      finish_rows(sums, 16, 1, p->columns - j, f->row + i, f->column + j, f->n, p->c,
-                  i * p->stride + j, p->stride, f->finish, f->finish->kind, 1);
-    }
-}
-
-const product_code product_code_portable = {pack, multiply, multiply_and_finish};
+const product_code product_code_portable = {pack, multiply};

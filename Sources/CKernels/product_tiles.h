@@ -16,16 +16,29 @@ enum { TILE_ROWS = 16, TILE_DEPTH = 32, TILE_SIZE = TILE_ROWS * TILE_DEPTH };
 /// Rows of C that are made at a time, of two tiles.
 enum { PANEL_ROWS = 2 * TILE_ROWS };
 
-/// A part of C, at most PANEL_ROWS high, and the packed operands it is made of.
+/// Tiles, one behind the other, that an operand of this depth takes.
+static inline size_t steps_of(size_t depth) { return (depth + TILE_DEPTH - 1) / TILE_DEPTH; }
+
+/// A part of C, at most PANEL_ROWS high, and the packed operands it is made of. C is `sums` unless the part
+/// is finished elsewhere.
 typedef struct {
   const uint16_t *a, *b;
   size_t rows, columns, depth;
-  void *c;
+  float *sums;
   size_t stride;
 } product_part;
 
-/// Where a part lies in the whole C, which has n columns, and what becomes of its elements.
+/// From 16 packed rows (columns) to the next ones, in numbers.
+static inline size_t panel_of(const product_part *p, int terms) {
+  return steps_of(p->depth) * (size_t)terms * TILE_SIZE;
+}
+
+/// Where a part goes instead, and what becomes of its elements.
 typedef struct {
+  void *c;
+  size_t stride;
+  int is_bf16;
+  /// Where the part lies in the whole C, which has n columns.
   size_t row, column, n;
   const ck_finish *finish;
 } finished_part;
@@ -34,11 +47,10 @@ typedef struct {
   /// `paired`: in B's order.
   void (*pack)(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
                int paired);
-  /// C (+)= A · Bᵀ, C in float. Asks for the lines of `ahead` from part 2 on meanwhile.
-  void (*multiply)(const product_part *part, int terms, int add, fetch_list *ahead);
-  /// C = finish(A · Bᵀ), C in bfloat16, of operands packed as one term.
-  void (*multiply_and_finish)(const product_part *part, const finished_part *finished,
-                              fetch_list *ahead);
+  /// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the lines of
+  /// `ahead` from part 2 on meanwhile.
+  void (*multiply)(const product_part *part, int terms, int add, const finished_part *finished,
+                   fetch_list *ahead);
 } product_code;
 
 /// Pairs of parts whose products count: of three parts all, of two the last three, of one the last.

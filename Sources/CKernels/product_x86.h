@@ -1,4 +1,4 @@
-// What the products of bfloat16 tiles on x86 share: instruction set, packing, sizes.
+// What the products of bfloat16 tiles on x86 share: instruction set and packing.
 #ifndef CKERNELS_PRODUCT_X86_H
 #define CKERNELS_PRODUCT_X86_H
 
@@ -13,9 +13,6 @@
 
 /// Ones below n, at most 16.
 HELPER uint32_t mask_of(size_t n) { return n >= 16 ? 0xffff : (1u << n) - 1; }
-
-/// Tiles that a part's operands are deep.
-HELPER size_t steps_of(const product_part *p) { return (p->depth + TILE_DEPTH - 1) / TILE_DEPTH; }
 
 /// As `product_code` has it, for AVX512-BF16.
 void product_pack_x86(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha,

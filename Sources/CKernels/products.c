@@ -16,17 +16,20 @@
 #include <unistd.h>
 #endif
 
-// A block of B, of one term, stays in the second-level cache: at most 768 columns, 512 deep. A product that is
-// finished on its way out needs its whole depth at once, and gets so many times fewer columns: of a tile at
-// least, which limits the depth.
-enum { BLOCK_COLUMNS = 768, BLOCK_DEPTH = 512 };
-_Static_assert(BLOCK_COLUMNS / TILE_ROWS * BLOCK_DEPTH >= CK_DEEPEST_FINISHED, "the header's limit");
+enum {
+  /// Numbers of a block of B, which stays in the second-level cache: 1 MB.
+  BLOCK = 1 << 19,
+  BLOCK_COLUMNS = 768,
+  /// Depth of a block times terms. A bfloat16 C, which cannot hold sums, needs its whole depth at once.
+  BLOCK_DEPTH = 3072,
+};
 
 typedef struct {
   uint16_t a[PANEL_ROWS * CK_DEEPEST_FINISHED];
-  uint16_t b[BLOCK_COLUMNS * BLOCK_DEPTH * 3];
+  uint16_t b[BLOCK];
 } packed_operands;
-_Static_assert(3 * BLOCK_DEPTH <= CK_DEEPEST_FINISHED, "three terms fit where one does");
+_Static_assert(PANEL_ROWS * CK_DEEPEST_FINISHED <= BLOCK, "the deepest block has columns");
+_Static_assert(BLOCK_DEPTH <= CK_DEEPEST_FINISHED, "a block's rows of A have room");
 
 static const product_code *product_code_of(size_t wanted) {
 #if defined(__x86_64__)
@@ -94,33 +97,47 @@ static fetch_part runs_of(ck_matrix a, size_t row, size_t column, size_t rows, s
               size * (a.transposed ? rows : depth));
 }
 
+typedef struct {
+  const product_code *code;
+  packed_operands *packed;
+  int terms;
+  size_t m, n, k;
+  float alpha;
+  ck_matrix a, b, c;
+  const ck_finish *finish;
+} product;
+
+/// Makes columns n0 on of depths k0 on.
+static void make_block(const product *p, size_t n0, size_t columns, size_t k0, size_t depth, int add) {
+  p->code->pack(p->packed->b, transpose(part(p->b, k0, n0)), columns, depth, 1, p->terms, 1);
+  for (size_t m0 = 0; m0 < p->m; m0 += PANEL_ROWS) {
+    size_t rows = smaller(p->m - m0, PANEL_ROWS), next = m0 + rows;
+    p->code->pack(p->packed->a, part(p->a, m0, k0), rows, depth, p->alpha, p->terms, 0);
+    void *c = (void *)part(p->c, m0, n0).base;
+    product_part sums = {p->packed->a, p->packed->b, rows, columns, depth, c, p->c.stride};
+    finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, n0, p->n, p->finish};
+    fetch_list ahead = {
+        .parts[2] = runs_of(p->a, next, k0, smaller(p->m - next, PANEL_ROWS), depth)};
+    int finishes = p->finish && k0 + depth == p->k;
+    p->code->multiply(&sums, p->terms, add, finishes ? &finished : NULL, &ahead);
+  }
+}
+
 void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
-  const product_code *code = product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit()));
-  packed_operands *packed = product_memory(sizeof(packed_operands));
-  const ck_finish store = {.kind = CK_FINISH_STORE};
+  // Floats that are only stored are sums.
+  static const ck_finish store = {.kind = CK_FINISH_STORE};
+  if (!finish || finish->kind == CK_FINISH_STORE) finish = c.is_bf16 ? &store : NULL;
+  product p = {product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit())),
+               product_memory(sizeof(packed_operands)),
+               terms, m, n, k, alpha, a, b, c, finish};
   if (k == 0 && beta == 0) clear(c, m, n);
-  size_t deep = c.is_bf16 && k > BLOCK_DEPTH ? (k + BLOCK_DEPTH - 1) / BLOCK_DEPTH : 1;
-  size_t block_depth = deep * BLOCK_DEPTH;
-  size_t block_columns = BLOCK_COLUMNS / deep / TILE_ROWS * TILE_ROWS;
-  for (size_t k0 = 0; k0 < k; k0 += block_depth) {
-    size_t depth = smaller(k - k0, block_depth);
-    for (size_t n0 = 0; n0 < n; n0 += block_columns) {
-      product_part p = {packed->a, packed->b, 0, smaller(n - n0, block_columns), depth, NULL,
-                        c.stride};
-      code->pack(packed->b, transpose(part(b, k0, n0)), p.columns, depth, 1, terms, 1);
-      for (size_t m0 = 0; m0 < m; m0 += PANEL_ROWS) {
-        p.rows = smaller(m - m0, PANEL_ROWS);
-        p.c = (void *)part(c, m0, n0).base;
-        code->pack(packed->a, part(a, m0, k0), p.rows, depth, alpha, terms, 0);
-        size_t next = m0 + p.rows;
-        fetch_list ahead = {.parts[2] = runs_of(a, next, k0, smaller(m - next, PANEL_ROWS), depth)};
-        if (c.is_bf16)
-          code->multiply_and_finish(&p, &(finished_part){m0, n0, n, finish ? finish : &store},
-                                    &ahead);
-        else
-          code->multiply(&p, terms, k0 > 0 || beta != 0, &ahead);
-      }
-    }
+  size_t deepest = c.is_bf16 ? CK_DEEPEST_FINISHED : BLOCK_DEPTH / (size_t)terms;
+  for (size_t k0 = 0; k0 < k; k0 += deepest) {
+    size_t depth = smaller(k - k0, deepest);
+    size_t panels = BLOCK / ((size_t)terms * steps_of(depth) * TILE_SIZE);
+    size_t most = smaller(panels * TILE_ROWS, BLOCK_COLUMNS);
+    for (size_t n0 = 0; n0 < n; n0 += most)
+      make_block(&p, n0, smaller(n - n0, most), k0, depth, k0 > 0 || beta != 0);
   }
 }

@@ -32,13 +32,13 @@ public enum Matmul {
     func withFinish(_ body: (UnsafePointer<ck_finish>?) -> Void) {
       if let finish { withUnsafePointer(to: finish) { body($0) } } else { body(nil) }
     }
-    if isMixed || singleProducts == .split {
+    if isMixed || singleProducts == .split && SingleProducts.splits(columns: n, inner: k) {
       withFinish {
         ck_product(
           unit.code, isMixed ? keepsOrder ? 2 : 1 : 3, m, n, k, alpha,
           matrix(a, transposed: transposeA), matrix(b, transposed: transposeB), beta, matrix(c), $0)
       }
-    } else if singleProducts == .native {
+    } else if singleProducts != .blas {
       withFinish {
         ck_float_product(
           m, n, k, alpha, matrix(a, transposed: transposeA), matrix(b, transposed: transposeB),
@@ -93,11 +93,11 @@ public enum Matmul {
   /// Whether the calling thread's products with β = 0 can finish elements on their way out: in mixed
   /// precision those of a bfloat16 C, in single precision those of our own kernels.
   public static var finishes: Bool {
-    ck_mixed_precision() != 0 || singleProducts == .native
+    ck_mixed_precision() != 0 || singleProducts != .blas
   }
 
   /// Who makes products in single precision; set while no thread computes.
-  nonisolated(unsafe) public static var singleProducts = SingleProducts.best
+  nonisolated(unsafe) public static var singleProducts = SingleProducts.best()
 
   /// What makes products of bfloat16 numbers, at most the best there is; set likewise.
   nonisolated(unsafe) public static var unit = ProductUnit.best

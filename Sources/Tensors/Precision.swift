@@ -17,14 +17,24 @@ public enum SingleProducts: String, Sendable, CaseIterable {
   case native
   /// OpenBLAS.
   case blas = "openblas"
-  /// This program, from bfloat16 products of three parts of each number: no less exact, and maybe
-  /// faster where the CPU has AMX.
+  /// This program, from bfloat16 products of three parts of each number: no less exact, and faster on a
+  /// CPU whose AMX nobody else uses.
   case split
 
-  /// The fastest that this CPU is sure to have.
-  public static let best: SingleProducts = isNativeThere ? .native : .blas
+  /// The fastest that a CPU is sure to have, with or without AVX-512.
+  public static func best(isNativeThere: Bool = isNativeThere) -> SingleProducts {
+    isNativeThere ? .native : .blas
+  }
 
-  public static var isNativeThere: Bool { ck_has_float_product() != 0 }
+  public static let isNativeThere = ck_has_float_product() != 0
+
+  /// Whether `split` divides the numbers of this product. Where they meet few others that takes longer than
+  /// it saves, and native kernels make it. The number of rows has no say: it may depend on how a batch is
+  /// divided, which must not change bits.
+  @inlinable
+  static func splits(columns: Int, inner: Int) -> Bool {
+    !isNativeThere || (columns >= 128 && inner >= 128)
+  }
 }
 
 /// What makes products of bfloat16 numbers.

@@ -57,12 +57,3 @@ import Testing
     #expect(try configuration("").configuration().model.convnnHeads == 1)
   }
 }
-
-@Suite("OpenBLAS kernels") struct KernelChoiceTests {
-  @Test("only a lesser choice than the CPU allows is replaced") func better() {
-    #expect(KernelChoice.better(than: "Haswell", cpuLevel: 2) == "SkylakeX")
-    #expect(KernelChoice.better(than: "Prescott", cpuLevel: 1) == "Haswell")
-    #expect(KernelChoice.better(than: "Zen", cpuLevel: 1) == nil)
-    #expect(KernelChoice.better(than: "COOPERLAKE", cpuLevel: 2) == nil)
-  }
-}

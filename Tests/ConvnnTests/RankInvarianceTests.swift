@@ -34,6 +34,8 @@ import Testing
     arguments: [
       "Attention", "KvtAttention", "Attention --reduce_dtype bf16", "Attention --use_amp",
       "ConvNNAttention --use_amp --sampling_type random --num_samples 6",
+      // Wide enough for products that are split.
+      "Attention --fp32_products split --d_hidden 128 --d_mlp 160",
     ])
   func ranks(layer: String) throws {
     let folder = try TemporaryFolder()

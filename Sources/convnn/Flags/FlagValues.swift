@@ -49,7 +49,7 @@ enum ProductsChoice: String, CaseIterable, ExpressibleByArgument {
   /// - Throws: `RunError` (configuration) for kernels that the CPU has no instructions for.
   func resolved(isNativeThere: Bool = SingleProducts.isNativeThere) throws -> SingleProducts {
     guard let products = SingleProducts(rawValue: rawValue) else {
-      return isNativeThere ? .native : .blas
+      return .best(isNativeThere: isNativeThere)
     }
     guard products != .native || isNativeThere else {
       throw RunError.configuration(
