@@ -24,7 +24,7 @@ final class KeptRows {
   /// Keeps the first `rows` rows of `working`, and returns them as they are kept.
   @discardableResult
   func keep(rows: Int) -> Rows {
-    if let room { kept.write(rows: rows, width: width, from: room.base) }
+    if room != nil { kept.write(rows: rows, width: width, from: working) }
     return kept
   }
 
@@ -32,7 +32,7 @@ final class KeptRows {
 
   /// The first `rows` rows as floats, until another layer computes.
   func restored(rows: Int) -> Rows {
-    if let room { kept.read(rows: rows, width: width, into: room.base) }
+    if room != nil { kept.read(rows: rows, width: width, into: working) }
     return working
   }
 }

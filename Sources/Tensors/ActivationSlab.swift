@@ -19,21 +19,19 @@ public final class ActivationSlab: @unchecked Sendable {
 }
 
 extension Rows {
-  /// Numbers of these rows as floats, into `target` [rows, width] without gaps.
-  public func read(rows: Int, width: Int, into target: UnsafeMutablePointer<Float>) {
+  /// The first `width` numbers of these rows as floats, into those of `target`.
+  public func read(rows: Int, width: Int, into target: Rows) {
     switch element {
-    case .bfloat16: ck_bf16_to_floats(target, width, halves, stride, rows, width)
-    case .float:
-      for row in 0..<rows { (target + row * width).update(from: self.row(row), count: width) }
+    case .bfloat16: ck_bf16_to_floats(target.base, target.stride, halves, stride, rows, width)
+    case .float: for row in 0..<rows { target.row(row).update(from: self.row(row), count: width) }
     }
   }
 
-  /// Floats from `source` [rows, width] without gaps, rounded if need be.
-  public func write(rows: Int, width: Int, from source: UnsafePointer<Float>) {
+  /// Floats of `source`, rounded if need be.
+  public func write(rows: Int, width: Int, from source: Rows) {
     switch element {
-    case .bfloat16: ck_floats_to_bf16(halves, stride, source, width, rows, width)
-    case .float:
-      for row in 0..<rows { self.row(row).update(from: source + row * width, count: width) }
+    case .bfloat16: ck_floats_to_bf16(halves, stride, source.base, source.stride, rows, width)
+    case .float: for row in 0..<rows { self.row(row).update(from: source.row(row), count: width) }
     }
   }
 }

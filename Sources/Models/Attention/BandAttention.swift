@@ -75,7 +75,7 @@ final class BandAttention {
         if plan.listLength > 0 { work.forwardLists(plan) } else { work.forwardTiles(plan) }
         if let room {
           kept(plan, image: image, head: head)
-            .write(rows: 1, width: plan.storage, from: room.base)
+            .write(rows: 1, width: plan.storage, from: Rows(room.base, stride: plan.storage))
         }
       }
     }
@@ -92,7 +92,8 @@ final class BandAttention {
         let work = work(
           pass, plan, image: image, head: head, qkv: qkv, output: dMerged, temporary: temporary)
         if let room {
-          kept(plan, image: image, head: head).read(rows: 1, width: plan.storage, into: room.base)
+          kept(plan, image: image, head: head).read(
+            rows: 1, width: plan.storage, into: Rows(room.base, stride: plan.storage))
         }
         let dQuery = dQkv.columns(from: head * headWidth).from(row: image * plan.tokens)
         if plan.listLength > 0 {

@@ -144,7 +144,9 @@ struct ConvNNAttentionProjections {
     for image in 0..<pass.images {
       for m in 0..<candidates.count {
         input.from(row: image * tokens + Int(candidates.tokens[m]))
-          .read(rows: 1, width: width, into: room + (image * candidates.count + m) * width)
+          .read(
+            rows: 1, width: width,
+            into: Rows(room + (image * candidates.count + m) * width, stride: width))
       }
     }
   }

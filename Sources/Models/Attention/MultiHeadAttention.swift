@@ -14,10 +14,13 @@ public final class MultiHeadAttention: AttentionLayer {
   let heads: Int
   let headWidth: Int
   let dropout: Float
+  /// From a row of scores to the next, in whole cache lines: rows that begin within one take a fifth longer
+  /// to make.
+  private let pitch: Int
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
   private let projected: ActivationSlab
-  /// Softmax before dropout [B, H, Q, T].
+  /// Softmax before dropout [B, H, Q, T], padded as scores are.
   private let probabilities: ActivationSlab
   /// Merged heads before W_o [B·Q, D].
   private let merged: ActivationSlab
@@ -33,18 +36,19 @@ public final class MultiHeadAttention: AttentionLayer {
     self.tokens = tokens
     self.heads = heads
     headWidth = width / heads
+    pitch = (tokens + 15) / 16 * 16
     dropout = configuration.attentionDropout
     parameters = ["W_q", "W_k", "W_v", "W_o"].map {
       .linear("\($0).weight", outputs: width, inputs: width)
     }
     self.scratch = scratch
     projected = scratch.activations(count: capacity * tokens * 3 * width)
-    probabilities = scratch.activations(count: capacity * heads * tokens * tokens)
+    probabilities = scratch.activations(count: capacity * heads * tokens * pitch)
     merged = scratch.activations(count: capacity * tokens * width)
     let masks = scratch.element == .float ? capacity * heads : 1
     keep = .allocate(capacity: dropout > 0 ? masks * tokens * tokens : 0)
     scratch.require(
-      2 * tokens * tokens + scratch.floats(for: capacity * tokens * width)
+      2 * tokens * pitch + scratch.floats(for: capacity * tokens * width)
         + scratch.floats(for: capacity * tokens * 3 * width))
   }
 
@@ -57,7 +61,7 @@ public final class MultiHeadAttention: AttentionLayer {
 
   /// Softmax of image and head number `index` [Q, T].
   private func kept(_ index: Int, wanted: Int) -> Rows {
-    probabilities.rows(stride: tokens).from(row: index * wanted)
+    probabilities.rows(stride: pitch).from(row: index * wanted)
   }
 
   private func mask(_ index: Int, wanted: Int) -> UnsafeMutablePointer<UInt8> {
@@ -99,22 +103,22 @@ public final class MultiHeadAttention: AttentionLayer {
         let index = image * self.heads + head
         let kept = kept(index, wanted: wanted)
         // What is kept as floats is computed in place.
-        let p = kept.element == .float ? kept.base : scratch.base  // [Q, T]
-        let dropped = scratch.base + tokens * tokens  // [Q, T]
+        let p = kept.element == .float ? kept : Rows(scratch.base, stride: pitch)  // [Q, T]
+        let dropped = Rows(scratch.base + tokens * pitch, stride: pitch)  // [Q, T]
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         Matmul.multiply(
           rows: wanted, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
-          transposeB: true, c: Rows(p, stride: tokens))
-        ck_softmax_rows(p, wanted, tokens, tokens, scale)
+          transposeB: true, c: p)
+        ck_softmax_rows(p.base, wanted, tokens, pitch, scale)
         if kept.element != .float { kept.write(rows: wanted, width: tokens, from: p) }
         if drops {
           draw(pass, image: image, head: head)
           ck_dropout_rows(
-            dropped, p, mask(index, wanted: wanted), wanted, tokens, tokens, factor)
+            dropped.base, p.base, mask(index, wanted: wanted), wanted, tokens, pitch, factor)
         }
         Matmul.multiply(
           rows: wanted, columns: headWidth, inner: tokens,
-          a: drops ? Rows(dropped, stride: tokens) : kept, b: q.columns(from: 2 * width),
+          a: drops ? dropped : kept, b: q.columns(from: 2 * width),
           c: heads.from(row: image * wanted, column: head * headWidth))
       }
     }
@@ -130,9 +134,9 @@ public final class MultiHeadAttention: AttentionLayer {
     let wanted = pass.outputTokens
     let square = width * width
     let qkv = projected.rows(stride: 3 * width)
-    let dropped = scratch.base  // [Q, T], then the gradient of the scores
-    let expanded = dropped + tokens * tokens  // [Q, T]
-    let rest = expanded + tokens * tokens
+    let dropped = Rows(scratch.base, stride: pitch)  // [Q, T], then the gradient of the scores
+    let expanded = dropped.from(row: tokens)  // [Q, T]
+    let rest = expanded.row(tokens)
     let element = scratch.element
     let dMerged = Rows(rest, stride: width, element: element)  // [B·Q, D]
     let dProjected = Rows(  // [B·T, 3D]
@@ -153,27 +157,27 @@ public final class MultiHeadAttention: AttentionLayer {
         let index = image * heads + head
         let kept = kept(index, wanted: wanted)
         if kept.element != .float { kept.read(rows: wanted, width: tokens, into: expanded) }
-        let p = kept.element == .float ? kept.base : expanded
+        let p = kept.element == .float ? kept : expanded
         if drops && kept.element != .float { draw(pass, image: image, head: head) }
         let mask = drops ? mask(index, wanted: wanted) : nil
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         let dQ = dProjected.from(row: image * tokens, column: head * headWidth)
         let dO = dMerged.from(row: image * wanted, column: head * headWidth)
-        if let mask { ck_dropout_rows(dropped, p, mask, wanted, tokens, tokens, factor) }
+        if let mask { ck_dropout_rows(dropped.base, p.base, mask, wanted, tokens, pitch, factor) }
         Matmul.multiply(
           rows: tokens, columns: headWidth, inner: wanted,
-          a: drops ? Rows(dropped, stride: tokens) : kept, transposeA: true, b: dO,
+          a: drops ? dropped : kept, transposeA: true, b: dO,
           c: dQ.columns(from: 2 * width))
-        let dScores = Rows(dropped, stride: tokens)
         Matmul.multiply(
           rows: wanted, columns: tokens, inner: headWidth, a: dO, b: q.columns(from: 2 * width),
-          transposeB: true, c: dScores)
-        ck_softmax_rows_backward(dropped, p, mask, wanted, tokens, tokens, scale, factor)
+          transposeB: true, c: dropped)
+        ck_softmax_rows_backward(
+          dropped.base, p.base, mask, wanted, tokens, pitch, scale, factor)
         Matmul.multiply(
-          rows: wanted, columns: headWidth, inner: tokens, a: dScores, b: q.columns(from: width),
+          rows: wanted, columns: headWidth, inner: tokens, a: dropped, b: q.columns(from: width),
           c: dQ)
         Matmul.multiply(
-          rows: tokens, columns: headWidth, inner: wanted, a: dScores, transposeA: true, b: q,
+          rows: tokens, columns: headWidth, inner: wanted, a: dropped, transposeA: true, b: q,
           c: dQ.columns(from: width))
       }
     }
