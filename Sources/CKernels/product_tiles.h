@@ -9,7 +9,8 @@
 #include "include/product_kernels.h"
 
 // A tile holds 16 rows of an operand (columns, for B), 32 deep:
-//   of A: [row][depth], of B: [depth / 2][row][depth % 2].
+//   of A: [row][depth], of B: [depth / 2][row][depth % 2],
+// where a unit may count the 32 depths in an order of its own.
 // A packed operand: [rows / 16][depth / 32][term] tiles, zeros where the operand ends.
 enum { TILE_ROWS = 16, TILE_DEPTH = 32, TILE_SIZE = TILE_ROWS * TILE_DEPTH };
 
@@ -19,8 +20,8 @@ enum { PANEL_ROWS = 2 * TILE_ROWS };
 /// Tiles, one behind the other, that an operand of this depth takes.
 static inline size_t steps_of(size_t depth) { return (depth + TILE_DEPTH - 1) / TILE_DEPTH; }
 
-/// A part of C, at most PANEL_ROWS high, and the packed operands it is made of. C is `sums` unless the part
-/// is finished elsewhere.
+/// A part of C, at most PANEL_ROWS high, and the packed operands it is made of. `sums` is where it lies if
+/// C is float.
 typedef struct {
   const uint16_t *a, *b;
   size_t rows, columns, depth;
@@ -33,7 +34,7 @@ static inline size_t panel_of(const product_part *p, int terms) {
   return steps_of(p->depth) * (size_t)terms * TILE_SIZE;
 }
 
-/// Where a part goes instead, and what becomes of its elements.
+/// Where the elements of a part go, and what becomes of them before.
 typedef struct {
   void *c;
   size_t stride;
@@ -47,8 +48,8 @@ typedef struct {
   /// `paired`: in B's order.
   void (*pack)(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
                int paired);
-  /// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the lines of
-  /// `ahead` from part 2 on meanwhile.
+  /// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the
+  /// lines of `ahead` from part 2 on meanwhile.
   void (*multiply)(const product_part *part, int terms, int add, const finished_part *finished,
                    fetch_list *ahead);
 } product_code;

@@ -97,6 +97,7 @@ static fetch_part runs_of(ck_matrix a, size_t row, size_t column, size_t rows, s
               size * (a.transposed ? rows : depth));
 }
 
+/// What ck_product was asked for, and with what it is made.
 typedef struct {
   const product_code *code;
   packed_operands *packed;
@@ -107,7 +108,7 @@ typedef struct {
   const ck_finish *finish;
 } product;
 
-/// Makes columns n0 on of depths k0 on.
+/// C's columns from n0 on, of depths k0 on, finished if these are the last; plus what C holds if `add`.
 static void make_block(const product *p, size_t n0, size_t columns, size_t k0, size_t depth, int add) {
   p->code->pack(p->packed->b, transpose(part(p->b, k0, n0)), columns, depth, 1, p->terms, 1);
   for (size_t m0 = 0; m0 < p->m; m0 += PANEL_ROWS) {
@@ -125,7 +126,7 @@ static void make_block(const product *p, size_t n0, size_t columns, size_t k0, s
 
 void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
-  // Floats that are only stored are sums.
+  // Sums in float are where they belong already.
   static const ck_finish store = {.kind = CK_FINISH_STORE};
   if (!finish || finish->kind == CK_FINISH_STORE) finish = c.is_bf16 ? &store : NULL;
   product p = {product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit())),

@@ -108,7 +108,8 @@ final class EncoderBlock {
 
     normalize(
       middle.base, parameters + offsets.norm2, rows: wanted, to: normalized2, mean2, rstd2)
-    let keepHidden = UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)  // [B·Q, M]
+    // [B·Q, M]
+    let keepHidden = UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
     let perImage = outputTokens * mlpWidth
     if drops {
       for image in 0..<images {

@@ -1,4 +1,5 @@
-// Matrix products from bfloat16 products: for mixed precision, and for single precision out of parts.
+// Matrix products of this program's own: from bfloat16 products, for mixed precision and for single precision
+// out of parts, and from float products.
 #ifndef CKERNELS_PRODUCT_KERNELS_H
 #define CKERNELS_PRODUCT_KERNELS_H
 
@@ -43,7 +44,7 @@ typedef struct {
   float *sums;
 } ck_finish;
 
-/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, accumulated in float.
+/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, accumulated in float, then finished.
 ///
 /// terms 1: A and B are rounded to bfloat16 (to nearest, ties to even).
 /// terms 2: each float is rounded to the sum of two bfloat16 numbers (16 bits), and the product of the
@@ -52,8 +53,8 @@ typedef struct {
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
 ///
 /// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
-/// CK_DEEPEST_FINISHED; finishes other than CK_FINISH_STORE are for bfloat16 here. An element's bits depend on
-/// its row of A, its column of B, k and the unit only. alpha scales A before anything is rounded.
+/// CK_DEEPEST_FINISHED. An element's bits depend on its row of A, its column of B, k and the unit only. alpha
+/// scales A before anything is rounded.
 enum { CK_DEEPEST_FINISHED = 16384 };
 void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
