@@ -1,6 +1,7 @@
 // Which kernels make products, by what the CPU has and what the user asks for.
 import Diagnostics
 import Tensors
+import TestSupport
 import Testing
 
 @testable import convnn
@@ -47,5 +48,28 @@ import Testing
     ] as [(String, Int, String?)])
   func cores(loaded: String, cpuLevel: Int, expected: String?) {
     #expect(KernelChoice.better(than: loaded, cpuLevel: cpuLevel) == expected)
+  }
+
+  @Test("every maker of products in single precision trains alike") func makersAgree() throws {
+    let folder = try TemporaryFolder()
+    let makers = SingleProducts.allCases.filter { $0 != .native || SingleProducts.isNativeThere }
+    var losses: [[Double]] = []
+    var weights: Set<String> = []
+    for maker in makers {
+      let run = "\(folder.path)/\(maker)"
+      // Wide enough for products that are split.
+      let result = try Program.run(
+        ranks: 1,
+        RankInvarianceTests.flags("Attention", steps: 3, folder: run)
+          + ["--d_hidden", "128", "--d_mlp", "160", "--fp32_products", maker.rawValue])
+      try #require(result.code == 0, "\(result.errors)")
+      losses.append(try metrics(run, event: "step").compactMap { $0["loss"] as? Double })
+      weights.insert(try RankInvarianceTests.weights(run))
+    }
+    #expect(weights.count == makers.count, "last bits tell that the flag did something")
+    #expect(losses.allSatisfy { $0.count == 3 })
+    for other in losses.dropFirst() {
+      for (a, b) in zip(other, losses[0]) { #expect(abs(a - b) < 2e-5 * abs(b)) }
+    }
   }
 }
