@@ -97,7 +97,8 @@ import Testing
       let told = try #require(try metrics(run, event: "start").first?["bucket_mb"] as? Int)
       let isMeasured = ranks > 1 && size == "auto"
       #expect(isMeasured ? [1, 4, 16].contains(told) : told == Int(size) ?? 4)
-      #expect(result.errors.contains("buckets of \(told) MB, the best of 1, 4, 16 MB") == isMeasured)
+      let note = "buckets of \(told) MB, the best of 1, 4, 16 MB"
+      #expect(result.errors.contains(note) == isMeasured)
       let arguments = try String(contentsOfFile: run + "/args.txt", encoding: .utf8)
       #expect(arguments.contains("bucket_mb: \(told)\n"))
     }
