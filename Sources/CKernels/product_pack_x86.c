@@ -128,7 +128,8 @@ typedef struct {
   uint32_t mask[2];
 } source;
 
-/// The tiles of 16 rows of op(A), or a block of memory 16 rows high; asks for the numbers `ahead` of them.
+/// One tile, of each part, from 16 rows of memory, which are those of op(A) or of its transpose; asks for the
+/// numbers `ahead` of them.
 VECTOR HELPER void pack_block(uint16_t *tile, const ck_matrix *a, source from, size_t ahead,
                               float alpha, int is_transposing, packing how) {
   __m512i parts[2][16];

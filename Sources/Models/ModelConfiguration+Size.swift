@@ -1,4 +1,5 @@
 // How large a model is, told before it is made.
+import Tensors
 
 // T tokens, D width, H heads, M MLP width, K neighbours, S image side, p patch side.
 
@@ -43,14 +44,17 @@ extension ModelConfiguration {
   }
 
   /// At least as many floats as a training pass keeps per image: inputs, activations, probabilities; of
-  /// one block, not of all, where a block is computed again before its backward pass.
-  public func leastActivationsPerImage(recomputes: Bool) -> Double {
+  /// one block, not of all, where a block is computed again before its backward pass. In mixed precision
+  /// most of them take half a float, and norms are made again.
+  public func leastActivationsPerImage(recomputes: Bool, precision: Precision = .single) -> Double {
     let (t, d, m, s) = (Double(tokens), Double(width), Double(mlpWidth), Double(imageSize))
     let inner = layer == .localAttention ? Double(numHeads * localHeadWidth) : d
-    let block = t * (4 * inner + pairsPerToken + 4 * d + 2 * m)
+    let (size, norm) = precision == .mixed ? (0.5, 0.0) : (1.0, d)
+    let attention = t * (size * (4 * inner + pairsPerToken) + norm)
+    let block = attention + t * (size * 2 * m + norm + d)
     let blocks = Double(recomputes ? min(numLayers - 1, 1) : numLayers - 1)
     return 2 * 3 * s * s + t * (4 * d + m) + Double(numLayers - 1) * t * d + blocks * block
-      + t * (4 * inner + pairsPerToken + 2 * d)
+      + attention
   }
 
   /// At least as many floats as one compute thread needs beside that: scores of one head of one image.

@@ -16,6 +16,20 @@ import Testing
     #expect(c.resolvedShards == 64)
   }
 
+  @Test(
+    "micro-batch: at most 300 tokens, twice the images in mixed precision",
+    arguments: [(16, 1, 2), (32, 6, 12), (8, 1, 2), (4, 1, 2), (224, 32, 64)])
+  func microBatch(patch: Int, single: Int, mixed: Int) {
+    var c = RunConfiguration()
+    c.model.imageSize = 224
+    c.model.patchSize = patch
+    #expect(c.resolvedMicroBatch == single)
+    c.precision = .mixed
+    #expect(c.resolvedMicroBatch == mixed)
+    c.microBatch = 3
+    #expect(c.resolvedMicroBatch == 3)
+  }
+
   @Test("every setting is told once, and told apart") func flags() {
     let c = RunConfiguration()
     let flags = (c.numerics + c.conduct).map(\.flag)

@@ -53,8 +53,8 @@ typedef struct {
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
 ///
 /// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
-/// CK_DEEPEST_FINISHED. An element's bits depend on its row of A, its column of B, k and the unit only. alpha
-/// scales A before anything is rounded.
+/// CK_DEEPEST_FINISHED. A bfloat16 C and products of three terms can be finished. An element's bits depend on
+/// its row of A, its column of B, k and the unit only. alpha scales A before anything is rounded.
 enum { CK_DEEPEST_FINISHED = 16384 };
 void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);

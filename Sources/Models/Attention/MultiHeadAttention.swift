@@ -14,8 +14,8 @@ public final class MultiHeadAttention: AttentionLayer {
   let heads: Int
   let headWidth: Int
   let dropout: Float
-  /// From a row of scores to the next, in whole cache lines: rows that begin within one take a fifth longer
-  /// to make.
+  /// From a row of scores to the next, in whole cache lines: products store rows that begin within one
+  /// more slowly.
   private let pitch: Int
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].

@@ -9,7 +9,7 @@ extension RunConfiguration {
     let slabs = Double(2 + threads) + 2 / Double(ranks)
     let images =
       Double(resolvedMicroBatch)
-      * model.leastActivationsPerImage(recomputes: recompute)
+      * model.leastActivationsPerImage(recomputes: recompute, precision: precision)
     return (
       4 * model.parameterCount * slabs, 4 * Double(threads) * (images + model.leastScratch)
     )

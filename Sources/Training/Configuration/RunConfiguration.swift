@@ -82,9 +82,13 @@ public struct RunConfiguration: Sendable {
   }
 
   /// At most 300 tokens a pass: enough rows for the matrix products to run at full speed, and little
-  /// memory for activations. Up to 400 in wide models, whose weights take longer to fetch.
+  /// memory for activations. Up to 400 in wide models, whose weights take longer to fetch. Twice as many
+  /// images in mixed precision, where each takes half the memory, and products end sooner than weights
+  /// come.
   public var resolvedMicroBatch: Int {
+    guard microBatch == 0 else { return microBatch }
     let tokens = min(400, max(300, model.width))
-    return microBatch > 0 ? microBatch : max(1, min(32, tokens / model.tokens))
+    let images = max(1, min(32, tokens / model.tokens))
+    return precision == .mixed ? 2 * images : images
   }
 }
