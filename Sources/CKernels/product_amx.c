@@ -13,20 +13,22 @@ typedef struct {
 
 // Tiles 0 to 3 hold C, 4 and 5 two tiles of A, 6 and 7 two of B.
 #define LOAD_A(t) \
-  _tile_loadd(4, a0 + (t) * TILE_SIZE, 64), _tile_loadd(5, a1 + (t) * TILE_SIZE, 64)
+  _tile_loadd(4, a0 + (t) * TILE_SIZE, stride), _tile_loadd(5, a1 + (t) * TILE_SIZE, stride)
 #define LOAD_B(t) \
   _tile_loadd(6, b0 + (t) * TILE_SIZE, 64), _tile_loadd(7, b1 + (t) * TILE_SIZE, 64)
 #define MULTIPLY                                                                         \
   _tile_dpbf16ps(0, 4, 6), _tile_dpbf16ps(1, 4, 7), _tile_dpbf16ps(2, 5, 6), \
       _tile_dpbf16ps(3, 5, 7)
 
-/// Of the lower tiles of A and C, `lower` rows are used.
-TILES HELPER void use_tiles(size_t lower) {
+/// The rows that are used of the upper tiles of A and C, and of the lower ones.
+TILES HELPER void use_tiles(size_t upper, size_t lower) {
   tile_configuration configuration = {.palette = 1};
   for (int t = 0; t < 8; t++) {
     configuration.row_bytes[t] = 64;
-    configuration.rows[t] = t == 2 || t == 3 || t == 5 ? (uint8_t)lower : TILE_ROWS;
+    configuration.rows[t] = TILE_ROWS;
   }
+  configuration.rows[0] = configuration.rows[1] = configuration.rows[4] = (uint8_t)upper;
+  configuration.rows[2] = configuration.rows[3] = configuration.rows[5] = (uint8_t)lower;
   _tile_loadconfig(&configuration);
 }
 
@@ -38,7 +40,9 @@ enum { FETCHED_LINES = 6 };
 TILES HELPER void multiply_panels(const product_part *p, size_t column, int terms,
                                   fetch_list *ahead) {
   size_t steps = steps_of(p->depth), next = (size_t)terms * TILE_SIZE, panel = panel_of(p, terms);
-  const uint16_t *a0 = p->a, *a1 = p->rows > TILE_ROWS ? a0 + panel : a0;
+  size_t stride = p->in_place ? 2 * p->in_place : 64, next_a = p->in_place ? TILE_DEPTH : next;
+  const uint16_t *a0 = p->a, *a1 = a0;
+  if (p->rows > TILE_ROWS) a1 += p->in_place ? TILE_ROWS * p->in_place : panel;
   const uint16_t *b0 = p->b + column / TILE_ROWS * panel;
   const uint16_t *b1 = column + TILE_ROWS < p->columns ? b0 + panel : b0;
   for (size_t s = 0; s < steps; s++) {
@@ -57,7 +61,7 @@ TILES HELPER void multiply_panels(const product_part *p, size_t column, int term
       LOAD_A(1), MULTIPLY;
       LOAD_B(1), MULTIPLY;
     }
-    a0 += next, a1 += next, b0 += next, b1 += next;
+    a0 += next_a, a1 += next_a, b0 += next, b1 += next;
   }
 }
 
@@ -97,7 +101,7 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
                                  const finished_part *f, int kind, int is_bf16,
                                  fetch_list *ahead) {
   int is_high = p->rows > TILE_ROWS;
-  use_tiles(is_high ? p->rows - TILE_ROWS : TILE_ROWS);
+  use_tiles(is_high ? TILE_ROWS : p->rows, is_high ? p->rows - TILE_ROWS : p->rows);
   // In the first-level cache: sums that are to be finished, and those of an edge.
   float part[PANEL_ROWS * WIDTH] __attribute__((aligned(64)));
   for (size_t j = 0; j < p->columns; j += WIDTH) {
@@ -152,7 +156,7 @@ TILES static void multiply_tile(const product_part *p, int terms, int add, const
   __builtin_trap();
 }
 
-const product_code product_code_tile = {product_pack_x86, multiply_tile};
+const product_code product_code_tile = {product_pack_x86, multiply_tile, 1};
 
 #else
 typedef int no_x86;

@@ -21,12 +21,12 @@ enum { PANEL_ROWS = 2 * TILE_ROWS };
 static inline size_t steps_of(size_t depth) { return (depth + TILE_DEPTH - 1) / TILE_DEPTH; }
 
 /// A part of C, at most PANEL_ROWS high, and the packed operands it is made of. `sums` is where it lies if
-/// C is float.
+/// C is float. A's rows are packed, or lie `in_place` numbers apart where they came from.
 typedef struct {
   const uint16_t *a, *b;
   size_t rows, columns, depth;
   float *sums;
-  size_t stride;
+  size_t stride, in_place;
 } product_part;
 
 /// From 16 packed rows (columns) to the next ones, in numbers.
@@ -52,6 +52,8 @@ typedef struct {
   /// lines of `ahead` from part 2 on meanwhile.
   void (*multiply)(const product_part *part, int terms, int add, const finished_part *finished,
                    fetch_list *ahead);
+  /// Whether A's rows may lie in place: bfloat16 numbers that begin at cache lines, of whole tiles' depth.
+  int reads_in_place;
 } product_code;
 
 /// Pairs of parts whose products count: of three parts all, of two the last three, of one the last.

@@ -108,14 +108,25 @@ typedef struct {
   const ck_finish *finish;
 } product;
 
+/// Whether rows of A are a unit's tiles as they lie.
+static int is_in_place(const product *p, size_t k0, size_t depth) {
+  uintptr_t first = (uintptr_t)part(p->a, 0, k0).base;
+  return p->code->reads_in_place && p->terms == 1 && p->alpha == 1 && p->a.is_bf16 &&
+         !p->a.transposed && depth % TILE_DEPTH == 0 && p->a.stride % TILE_DEPTH == 0 &&
+         first % CACHE_LINE == 0;
+}
+
 /// C's columns from n0 on, of depths k0 on, finished if these are the last; plus what C holds if `add`.
 static void make_block(const product *p, size_t n0, size_t columns, size_t k0, size_t depth, int add) {
   p->code->pack(p->packed->b, transpose(part(p->b, k0, n0)), columns, depth, 1, p->terms, 1);
+  int in_place = is_in_place(p, k0, depth);
   for (size_t m0 = 0; m0 < p->m; m0 += PANEL_ROWS) {
     size_t rows = smaller(p->m - m0, PANEL_ROWS), next = m0 + rows;
-    p->code->pack(p->packed->a, part(p->a, m0, k0), rows, depth, p->alpha, p->terms, 0);
+    ck_matrix a = part(p->a, m0, k0);
+    if (!in_place) p->code->pack(p->packed->a, a, rows, depth, p->alpha, p->terms, 0);
     void *c = (void *)part(p->c, m0, n0).base;
-    product_part sums = {p->packed->a, p->packed->b, rows, columns, depth, c, p->c.stride};
+    product_part sums = {in_place ? a.base : p->packed->a, p->packed->b, rows, columns, depth,
+                         c, p->c.stride, in_place ? a.stride : 0};
     finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, n0, p->n, p->finish};
     fetch_list ahead = {
         .parts[2] = runs_of(p->a, next, k0, smaller(p->m - next, PANEL_ROWS), depth)};

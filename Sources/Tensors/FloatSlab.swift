@@ -7,15 +7,15 @@ import Foundation
 public final class FloatSlab: @unchecked Sendable {
   public let base: UnsafeMutablePointer<Float>
   public let count: Int
-  private let byteCount: Int
 
   public init(count: Int) {
     precondition(count >= 0)
     self.count = count
-    let hugePage = 2 << 20
+    let (page, hugePage) = (4096, 2 << 20)
     let wanted = max(count, 16) * MemoryLayout<Float>.stride
-    let alignment = wanted >= hugePage ? hugePage : 4096
-    byteCount = (wanted + alignment - 1) / alignment * alignment
+    let alignment = wanted >= hugePage ? hugePage : page
+    // What is left behind the last whole huge page lies in small ones.
+    let byteCount = (wanted + page - 1) / page * page
     var memory: UnsafeMutableRawPointer?
     let status = posix_memalign(&memory, alignment, byteCount)
     guard status == 0, let memory else {

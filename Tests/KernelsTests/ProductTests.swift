@@ -104,6 +104,37 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
+  @Test("rows of A that lie like tiles give the bits of any others", arguments: units)
+  func inPlace(unit: Int32) {
+    var numbers = Numbers(6)
+    for (m, n, k, gap) in [(1, 40, 32, 0), (16, 16, 64, 32), (21, 33, 96, 0), (70, 17, 4128, 64)] {
+      let b = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
+      let values = numbers.floats(m * (k + gap)).map(roundedToBFloat16)
+      let bytes = values.count * 2
+      let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 64)
+      defer { memory.deallocate() }
+      var products: [[Float]] = []
+      for offset in [0, 2] {
+        values.withUnsafeBytes {
+          memory.advanced(by: offset).copyMemory(from: $0.baseAddress!, byteCount: bytes)
+        }
+        var c = [Float](repeating: 0, count: m * n)
+        let a = ck_matrix(base: memory + offset, stride: k + gap, transposed: 0, is_bf16: 1)
+        b.withMatrix { b in
+          c.withUnsafeMutableBytes {
+            ck_product(
+              unit, 1, m, n, k, 1, a, b, 0,
+              ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0), nil)
+          }
+        }
+        products.append(c)
+      }
+      let differing = zip(products[0], products[1]).count { $0 != $1 }
+      #expect(differing == 0, "\(m) x \(n) x \(k)")
+      #expect(products[0].contains { $0 != 0 })
+    }
+  }
+
   @Test("GELU and slopes on the way out", arguments: units, [true, false])
   func finish(unit: Int32, drops: Bool) {
     var numbers = Numbers(4)
