@@ -178,6 +178,9 @@ private struct PlainCount {
 
   /// Queries, keys and values of the tokens that count, a dot product and a sum per pair and head.
   private mutating func pairs(queries: Int, width: Int) {
+    if queries == 1 && [.attention, .branchAttention].contains(c.layer) {
+      return classToken(width: width)
+    }
     let inner = c.layer == .localAttention ? c.numHeads * c.localHeadWidth : width
     var keys: Set<Int> = []
     for i in 0..<queries {
@@ -190,6 +193,18 @@ private struct PlainCount {
       map(rows: 1, inputs: inner, outputs: width)
     }
     map(rows: keys.count, inputs: width, outputs: 2 * inner)
+  }
+
+  /// A query, what each head asks of all tokens by it and sums of them, a value of each sum, W_o.
+  private mutating func classToken(width: Int) {
+    let headWidth = width / c.numHeads
+    map(rows: 1, inputs: width, outputs: width)
+    for _ in 0..<c.numHeads {
+      map(rows: 1, inputs: headWidth, outputs: width)
+      operations += 2 * 2 * c.tokens * width
+      map(rows: 1, inputs: width, outputs: headWidth)
+    }
+    map(rows: 1, inputs: width, outputs: width)
   }
 
   /// All tokens are searched and summed; those whose output is wanted ask.

@@ -2,9 +2,10 @@
 import CKernels
 import Tensors
 
-// B images, T tokens, Q output tokens, D width, H heads, d = D/H.
+// B images, T tokens, D width, H heads, d = D/H.
 
-/// O = dropout(softmax(Q Kᵀ / √d)) V per head; heads merged, then W_o. No biases.
+/// O = dropout(softmax(Q Kᵀ / √d)) V per head; heads merged, then W_o. No biases. Where only the class
+/// token's output is wanted, a `ClassTokenAttention` computes it.
 public final class MultiHeadAttention: AttentionLayer {
   public let parameters: [ParameterSpec]
   public let needsAllTokens = false
@@ -14,18 +15,21 @@ public final class MultiHeadAttention: AttentionLayer {
   let heads: Int
   let headWidth: Int
   let dropout: Float
+  private let capacity: Int
   /// From a row of scores to the next, in whole cache lines: products store rows that begin within one
   /// more slowly.
   private let pitch: Int
   private let scratch: Scratch
+  // Made when first used: the last block wants the class token only.
   /// q, k and v side by side [B·T, 3D].
-  private let projected: ActivationSlab
-  /// Softmax before dropout [B, H, Q, T], padded as scores are.
-  private let probabilities: ActivationSlab
-  /// Merged heads before W_o [B·Q, D].
-  private let merged: ActivationSlab
-  /// Dropout keep masks [B, H, Q, T]; in mixed precision one [Q, T], drawn again by the backward pass.
+  private lazy var projected = scratch.activations(count: capacity * tokens * 3 * width)
+  /// Softmax before dropout [B, H, T, T], padded as scores are.
+  private lazy var probabilities = scratch.activations(count: capacity * heads * tokens * pitch)
+  /// Merged heads before W_o [B·T, D].
+  private lazy var merged = scratch.activations(count: capacity * tokens * width)
+  /// Dropout keep masks [B, H, T, T]; in mixed precision one [T, T], drawn again by the backward pass.
   private let keep: UnsafeMutablePointer<UInt8>
+  private let classToken: ClassTokenAttention
 
   public init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
@@ -36,17 +40,18 @@ public final class MultiHeadAttention: AttentionLayer {
     self.tokens = tokens
     self.heads = heads
     headWidth = width / heads
+    self.capacity = capacity
     pitch = (tokens + 15) / 16 * 16
     dropout = configuration.attentionDropout
     parameters = ["W_q", "W_k", "W_v", "W_o"].map {
       .linear("\($0).weight", outputs: width, inputs: width)
     }
     self.scratch = scratch
-    projected = scratch.activations(count: capacity * tokens * 3 * width)
-    probabilities = scratch.activations(count: capacity * heads * tokens * pitch)
-    merged = scratch.activations(count: capacity * tokens * width)
     let masks = scratch.element == .float ? capacity * heads : 1
     keep = .allocate(capacity: dropout > 0 ? masks * tokens * tokens : 0)
+    classToken = ClassTokenAttention(
+      width: width, tokens: tokens, capacity: capacity, heads: heads, dropout: dropout,
+      scratch: scratch)
     scratch.require(
       2 * tokens * pitch + scratch.floats(for: capacity * tokens * width)
         + scratch.floats(for: capacity * tokens * 3 * width))
@@ -55,44 +60,33 @@ public final class MultiHeadAttention: AttentionLayer {
   deinit { keep.deallocate() }
 
   public func operations(outputTokens: Int) -> Int {
-    let projections = 2 * width * width * (2 * tokens + 2 * outputTokens)
-    return projections + 2 * 2 * outputTokens * tokens * width
+    if outputTokens < tokens { return classToken.operations }
+    return 2 * 4 * width * width * tokens + 2 * 2 * tokens * tokens * width
   }
 
-  /// Softmax of image and head number `index` [Q, T].
-  private func kept(_ index: Int, wanted: Int) -> Rows {
-    probabilities.rows(stride: pitch).from(row: index * wanted)
+  /// Softmax of image and head number `index` [T, T].
+  private func kept(_ index: Int) -> Rows {
+    probabilities.rows(stride: pitch).from(row: index * tokens)
   }
 
-  private func mask(_ index: Int, wanted: Int) -> UnsafeMutablePointer<UInt8> {
-    scratch.element == .float ? keep + index * wanted * tokens : keep
+  private func mask(_ index: Int) -> UnsafeMutablePointer<UInt8> {
+    scratch.element == .float ? keep + index * tokens * tokens : keep
   }
 
   private func draw(_ pass: LayerPass, image: Int, head: Int) {
     pass.randomness(.attentionDropout, image: image, part: head)
-      .fillKeepMask(
-        mask(image * heads + head, wanted: pass.outputTokens), count: pass.outputTokens * tokens,
-        dropping: dropout)
+      .fillKeepMask(mask(image * heads + head), count: tokens * tokens, dropping: dropout)
   }
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
-    let all = pass.images * tokens
-    let wanted = pass.outputTokens
-    let square = width * width
-    let qkv = projected.rows(stride: 3 * width)
-    if wanted == tokens {
-      Linear.forward(
-        rows: all, inputs: width, outputs: 3 * width, x: input, weight: pass.parameters, y: qkv)
-    } else {
-      // Queries of the first tokens only: one product over rows that lie T apart when Q = 1.
-      precondition(wanted == 1)
-      Linear.forward(
-        rows: pass.images, inputs: width, outputs: width, x: input.every(tokens),
-        weight: pass.parameters, y: qkv.every(tokens))
-      Linear.forward(
-        rows: all, inputs: width, outputs: 2 * width, x: input, weight: pass.parameters + square,
-        y: qkv.columns(from: width))
+    guard pass.outputTokens == tokens else {
+      precondition(pass.outputTokens == 1)
+      return classToken.forward(pass, input: input, output: output)
     }
+    let all = pass.images * tokens
+    let qkv = projected.rows(stride: 3 * width)
+    Linear.forward(
+      rows: all, inputs: width, outputs: 3 * width, x: input, weight: pass.parameters, y: qkv)
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
@@ -101,52 +95,53 @@ public final class MultiHeadAttention: AttentionLayer {
     for image in 0..<pass.images {
       for head in 0..<self.heads {
         let index = image * self.heads + head
-        let kept = kept(index, wanted: wanted)
+        let kept = kept(index)
         // What is kept as floats is computed in place.
-        let p = kept.element == .float ? kept : Rows(scratch.base, stride: pitch)  // [Q, T]
-        let dropped = Rows(scratch.base + tokens * pitch, stride: pitch)  // [Q, T]
+        let p = kept.element == .float ? kept : Rows(scratch.base, stride: pitch)  // [T, T]
+        let dropped = Rows(scratch.base + tokens * pitch, stride: pitch)  // [T, T]
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
+          rows: tokens, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
           transposeB: true, c: p)
-        ck_softmax_rows(p.base, wanted, tokens, pitch, scale)
-        if kept.element != .float { kept.write(rows: wanted, width: tokens, from: p) }
+        ck_softmax_rows(p.base, tokens, tokens, pitch, scale)
+        if kept.element != .float { kept.write(rows: tokens, width: tokens, from: p) }
         if drops {
           draw(pass, image: image, head: head)
-          ck_dropout_rows(
-            dropped.base, p.base, mask(index, wanted: wanted), wanted, tokens, pitch, factor)
+          ck_dropout_rows(dropped.base, p.base, mask(index), tokens, tokens, pitch, factor)
         }
         Matmul.multiply(
-          rows: wanted, columns: headWidth, inner: tokens,
+          rows: tokens, columns: headWidth, inner: tokens,
           a: drops ? dropped : kept, b: q.columns(from: 2 * width),
-          c: heads.from(row: image * wanted, column: head * headWidth))
+          c: heads.from(row: image * tokens, column: head * headWidth))
       }
     }
     Linear.forward(
-      rows: pass.images * wanted, inputs: width, outputs: width, x: heads,
-      weight: pass.parameters + 3 * square, y: output)
+      rows: all, inputs: width, outputs: width, x: heads,
+      weight: pass.parameters + 3 * width * width, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
+    guard pass.outputTokens == tokens else {
+      return classToken.backward(pass, input: input, dOutput: dOutput, dInput: dInput)
+    }
     let gradients = pass.gradients!
     let beta = pass.gradientBeta
     let all = pass.images * tokens
-    let wanted = pass.outputTokens
     let square = width * width
     let qkv = projected.rows(stride: 3 * width)
-    let dropped = Rows(scratch.base, stride: pitch)  // [Q, T], then the gradient of the scores
-    let expanded = dropped.from(row: tokens)  // [Q, T]
+    let dropped = Rows(scratch.base, stride: pitch)  // [T, T], then the gradient of the scores
+    let expanded = dropped.from(row: tokens)  // [T, T]
     let rest = expanded.row(tokens)
     let element = scratch.element
-    let dMerged = Rows(rest, stride: width, element: element)  // [B·Q, D]
+    let dMerged = Rows(rest, stride: width, element: element)  // [B·T, D]
     let dProjected = Rows(  // [B·T, 3D]
-      rest + scratch.floats(for: pass.images * wanted * width), stride: 3 * width, element: element)
+      rest + scratch.floats(for: all * width), stride: 3 * width, element: element)
 
     Linear.backwardWeight(
-      rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
+      rows: all, inputs: width, outputs: width, dY: dOutput,
       x: merged.rows(stride: width), dWeight: gradients + 3 * square, beta: beta)
     Linear.backwardInput(
-      rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
+      rows: all, inputs: width, outputs: width, dY: dOutput,
       weight: pass.parameters + 3 * square, dX: dMerged)
 
     let drops = pass.training && dropout > 0
@@ -155,54 +150,38 @@ public final class MultiHeadAttention: AttentionLayer {
     for image in 0..<pass.images {
       for head in 0..<heads {
         let index = image * heads + head
-        let kept = kept(index, wanted: wanted)
-        if kept.element != .float { kept.read(rows: wanted, width: tokens, into: expanded) }
+        let kept = kept(index)
+        if kept.element != .float { kept.read(rows: tokens, width: tokens, into: expanded) }
         let p = kept.element == .float ? kept : expanded
         if drops && kept.element != .float { draw(pass, image: image, head: head) }
-        let mask = drops ? mask(index, wanted: wanted) : nil
+        let mask = drops ? mask(index) : nil
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         let dQ = dProjected.from(row: image * tokens, column: head * headWidth)
-        let dO = dMerged.from(row: image * wanted, column: head * headWidth)
-        if let mask { ck_dropout_rows(dropped.base, p.base, mask, wanted, tokens, pitch, factor) }
+        let dO = dMerged.from(row: image * tokens, column: head * headWidth)
+        if let mask { ck_dropout_rows(dropped.base, p.base, mask, tokens, tokens, pitch, factor) }
         Matmul.multiply(
-          rows: tokens, columns: headWidth, inner: wanted,
+          rows: tokens, columns: headWidth, inner: tokens,
           a: drops ? dropped : kept, transposeA: true, b: dO,
           c: dQ.columns(from: 2 * width))
         Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: dO, b: q.columns(from: 2 * width),
+          rows: tokens, columns: tokens, inner: headWidth, a: dO, b: q.columns(from: 2 * width),
           transposeB: true, c: dropped)
         ck_softmax_rows_backward(
-          dropped.base, p.base, mask, wanted, tokens, pitch, scale, factor)
+          dropped.base, p.base, mask, tokens, tokens, pitch, scale, factor)
         Matmul.multiply(
-          rows: wanted, columns: headWidth, inner: tokens, a: dropped, b: q.columns(from: width),
+          rows: tokens, columns: headWidth, inner: tokens, a: dropped, b: q.columns(from: width),
           c: dQ)
         Matmul.multiply(
-          rows: tokens, columns: headWidth, inner: wanted, a: dropped, transposeA: true, b: q,
+          rows: tokens, columns: headWidth, inner: tokens, a: dropped, transposeA: true, b: q,
           c: dQ.columns(from: width))
       }
     }
 
-    if wanted == tokens {
-      Linear.backwardWeight(
-        rows: all, inputs: width, outputs: 3 * width, dY: dProjected, x: input, dWeight: gradients,
-        beta: beta)
-      Linear.backwardInput(
-        rows: all, inputs: width, outputs: 3 * width, dY: dProjected, weight: pass.parameters,
-        dX: dInput)
-    } else {
-      let firstQueries = dProjected.every(tokens)
-      Linear.backwardWeight(
-        rows: pass.images, inputs: width, outputs: width, dY: firstQueries,
-        x: input.every(tokens), dWeight: gradients, beta: beta)
-      Linear.backwardWeight(
-        rows: all, inputs: width, outputs: 2 * width, dY: dProjected.columns(from: width), x: input,
-        dWeight: gradients + square, beta: beta)
-      Linear.backwardInput(
-        rows: all, inputs: width, outputs: 2 * width, dY: dProjected.columns(from: width),
-        weight: pass.parameters + square, dX: dInput)
-      Linear.backwardInput(
-        rows: pass.images, inputs: width, outputs: width, dY: firstQueries,
-        weight: pass.parameters, dX: dInput.every(tokens), beta: 1)
-    }
+    Linear.backwardWeight(
+      rows: all, inputs: width, outputs: 3 * width, dY: dProjected, x: input, dWeight: gradients,
+      beta: beta)
+    Linear.backwardInput(
+      rows: all, inputs: width, outputs: 3 * width, dY: dProjected, weight: pass.parameters,
+      dX: dInput)
   }
 }
