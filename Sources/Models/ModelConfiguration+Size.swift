@@ -53,8 +53,9 @@ extension ModelConfiguration {
     let attention = t * (size * (4 * inner + pairsPerToken) + norm)
     let block = attention + t * (size * 2 * m + norm + d)
     let blocks = Double(recomputes ? min(numLayers - 1, 1) : numLayers - 1)
-    return 2 * 3 * s * s + t * (4 * d + m) + Double(numLayers - 1) * t * d + blocks * block
-      + attention
+    // Standard attention keeps next to nothing of the last block.
+    let last = layer == .attention || layer == .branchAttention ? t * norm : attention
+    return 2 * 3 * s * s + t * (4 * d + m) + Double(numLayers - 1) * t * d + blocks * block + last
   }
 
   /// At least as many floats as one compute thread needs beside that: scores of one head of one image.

@@ -67,10 +67,11 @@ final class ClassTokenAttention {
       rows: images, inputs: width, outputs: width, x: input.every(tokens), weight: pass.parameters,
       y: queries)
     for head in 0..<heads {
-      Linear.backwardInput(
-        rows: images, inputs: width, outputs: headWidth,
-        dY: queries.columns(from: head * headWidth),
-        weight: toKey + head * headWidth * width, dX: rows(asked.base, head: head, of: heads))
+      Matmul.multiply(
+        rows: images, columns: width, inner: headWidth,
+        a: queries.columns(from: head * headWidth),
+        b: Rows(toKey + head * headWidth * width, stride: width),
+        c: rows(asked.base, head: head, of: heads))
     }
     for image in 0..<images { attend(pass, image, tokens: input.from(row: image * tokens)) }
     for head in 0..<heads {
@@ -145,12 +146,13 @@ final class ClassTokenAttention {
     for head in 0..<heads {
       let (first, column) = (head * headWidth * width, head * headWidth)
       let dAsked = rows(dAsked, head: head, of: heads)
-      Linear.backwardWeight(
-        rows: images, inputs: width, outputs: headWidth, dY: queries.columns(from: column),
-        x: dAsked, dWeight: gradients + square + first, beta: beta)
-      Linear.forward(
-        rows: images, inputs: width, outputs: headWidth, x: dAsked, weight: toKey + first,
-        y: dQueries.columns(from: column))
+      Matmul.multiply(
+        rows: headWidth, columns: width, inner: images, a: queries.columns(from: column),
+        transposeA: true, b: dAsked, beta: beta, c: Rows(gradients + square + first, stride: width))
+      Matmul.multiply(
+        rows: images, columns: headWidth, inner: width, a: dAsked,
+        b: Rows(toKey + first, stride: width), transposeB: true,
+        c: dQueries.columns(from: column))
     }
     Linear.backwardWeight(
       rows: images, inputs: width, outputs: width, dY: dQueries, x: input.every(tokens),
