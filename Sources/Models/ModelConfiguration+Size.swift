@@ -63,6 +63,8 @@ extension ModelConfiguration {
     let t = Double(tokens)
     let samples = samplingType == .random && sampleCount > 0
     switch layer {
+    case .attention: return 2 * t * t
+    case .branchAttention: return branchWidth < width ? 2 * t * t : 0
     case .kvtAttention: return t * t
     case .convNNAttention:
       return samples ? t * Double(sampleCount) : samplingType == .all ? t * t : 0
