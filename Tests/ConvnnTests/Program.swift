@@ -67,8 +67,14 @@ final class RunningProgram {
 
   deinit { try? FileManager.default.removeItem(at: folder) }
 
-  func finish() -> ProgramResult {
+  /// - Parameter seconds: after which a program that hangs is killed, so that its test fails.
+  func finish(within seconds: Double = 600) -> ProgramResult {
+    let kill = DispatchWorkItem { [process] in
+      Foundation.kill(process.processIdentifier, SIGKILL)
+    }
+    DispatchQueue.global().asyncAfter(deadline: .now() + seconds, execute: kill)
     process.waitUntilExit()
+    kill.cancel()
     func text(_ name: String) -> String {
       (try? String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8)) ?? ""
     }
