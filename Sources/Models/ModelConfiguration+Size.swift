@@ -46,7 +46,7 @@ extension ModelConfiguration {
   /// At least as many floats as a training pass keeps per image: inputs, activations, probabilities; of
   /// one block, not of all, where a block is computed again before its backward pass. In mixed precision
   /// most of them take half a float, and norms are made again.
-  public func leastActivationsPerImage(recomputes: Bool, precision: Precision = .single) -> Double {
+  public func leastActivationsPerImage(recomputes: Bool, precision: Precision) -> Double {
     let (t, d, m, s) = (Double(tokens), Double(width), Double(mlpWidth), Double(imageSize))
     let inner = layer == .localAttention ? Double(numHeads * localHeadWidth) : d
     let (size, norm) = precision == .mixed ? (0.5, 0.0) : (1.0, d)

@@ -9,7 +9,7 @@ import Tensors
 ///
 ///     asked = W_k[h]ᵀ q,  p = softmax(asked · xᵀ / √d),  seen = dropout(p) x,  o = W_v[h] seen.
 ///
-/// Two products of T · D² operations become 2 T · D · H.
+/// Two products of T · D² multiplications become two of T · D · H.
 final class ClassTokenAttention {
   private let width: Int
   private let tokens: Int
