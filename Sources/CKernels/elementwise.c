@@ -86,12 +86,16 @@ void ck_residual(float *y, const float *base, const float *restrict x, const flo
 }
 
 MULTIVERSION
-void ck_apply_keep(float *y, const float *x, const uint8_t *keep, size_t n, float factor) {
-  // In place on its own: the compiler's vector loop is for memory that does not overlap.
-  if (y == x)
-    for (size_t i = 0; i < n; i++) y[i] *= (float)keep[i] * factor;
-  else
-    for (size_t i = 0; i < n; i++) y[i] = x[i] * ((float)keep[i] * factor);
+void ck_apply_keep(float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const uint8_t *restrict keep, size_t keep_stride, size_t rows, size_t width,
+                   float factor) {
+  for (size_t r = 0; r < rows; r++) {
+    float *target = y + r * y_stride;
+    const float *source = x + r * x_stride;
+    const uint8_t *restrict k = keep + r * keep_stride;
+    ELEMENTWISE
+    for (size_t c = 0; c < width; c++) target[c] = source[c] * ((float)k[c] * factor);
+  }
 }
 
 MULTIVERSION

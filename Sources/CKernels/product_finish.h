@@ -3,34 +3,12 @@
 #define CKERNELS_PRODUCT_FINISH_H
 
 #include "include/product_kernels.h"
-#include "lanes.h"
-#include "lanes_bf16.h"
+#include "lanes_part.h"
 
-typedef uint8_t bytes16 __attribute__((ext_vector_type(16), aligned(1), may_alias));
-
-/// The mask's factors for n elements.
-LANES_TARGET HELPER void load_keep(lanes16 *v, const uint8_t *p, size_t n, float factor) {
-  uint8_t buffer[16];
-  if (n < 16) {
-    for (size_t l = 0; l < 16; l++) buffer[l] = l < n ? p[l] : 0;
-    p = buffer;
-  }
-  *v = __builtin_convertvector(*(const bytes16 *)p, lanes16) * factor;
-}
-
-LANES_TARGET HELPER void load_floats(lanes16 *v, const float *p, size_t n) {
-  if (n >= 16)
-    *v = LOAD16(p);
-  else
-    load_part16(v, p, n, 0);
-}
-
-LANES_TARGET HELPER void store_floats(float *p, const lanes16 *v, size_t n) {
-  if (n >= 16)
-    STORE16(p, *v);
-  else
-    store_part16(p, v, n);
-}
+// A file for one instruction set may define what computes GELU there.
+#ifndef FINISH_GELU
+#define FINISH_GELU(v, derivative, count, is_bf16) gelu16(v, derivative, count)
+#endif
 
 /// The first n of numbers as C has them, from number `at` on.
 LANES_TARGET HELPER void load_numbers(lanes16 *v, const void *base, size_t at, size_t n,
@@ -63,7 +41,7 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
     lanes16 bias;
     load_floats(&bias, finish->bias + column, n);
     for (int i = 0; i < count; i++) x[i] += bias;
-    gelu16(x, slope, count);
+    FINISH_GELU(x, slope, count, is_bf16);
     for (int i = 0; i < count; i++) {
       size_t place = at + (size_t)i * width;
       if (finish->keep) {
@@ -89,10 +67,10 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
 }
 
 /// The same of any number of rows; C's element `c_at` is the first.
-LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n,
-                                     size_t row, size_t column, size_t width, void *c, size_t c_at,
-                                     size_t c_stride, const ck_finish *finish, int kind,
-                                     int is_bf16) {
+LANES_TARGET HELPER void finish_groups(const float *sums, size_t stride, size_t rows, size_t n,
+                                       size_t row, size_t column, size_t width, void *c, size_t c_at,
+                                       size_t c_stride, const ck_finish *finish, int kind,
+                                       int is_bf16) {
   size_t r = 0;
   for (; r + GELU_GROUP <= rows; r += GELU_GROUP)
     finish_group(sums + r * stride, stride, n, row + r, column, width, c, c_at + r * c_stride,
@@ -100,6 +78,19 @@ LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t ro
   for (; r < rows; r++)
     finish_group(sums + r * stride, stride, n, row + r, column, width, c, c_at + r * c_stride,
                  c_stride, finish, kind, is_bf16, 1);
+}
+
+LANES_TARGET HELPER void finish_rows(const float *sums, size_t stride, size_t rows, size_t n,
+                                     size_t row, size_t column, size_t width, void *c, size_t c_at,
+                                     size_t c_stride, const ck_finish *finish, int kind,
+                                     int is_bf16) {
+  // Whole vectors are compiled on their own, without a question for each.
+  if (n >= 16)
+    finish_groups(sums, stride, rows, 16, row, column, width, c, c_at, c_stride, finish, kind,
+                  is_bf16);
+  else
+    finish_groups(sums, stride, rows, n, row, column, width, c, c_at, c_stride, finish, kind,
+                  is_bf16);
 }
 
 #endif

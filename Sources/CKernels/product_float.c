@@ -11,10 +11,13 @@
 
 #define VECTOR __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define LANES_TARGET VECTOR
+#define FINISH_GELU gelu_x86
 
 #include "fetch_ahead.h"
+#include "gelu_x86.h"
 #include "product_finish.h"
 #include "product_memory.h"
+#include "product_weights.h"
 #include "transpose16.h"
 
 enum {
@@ -173,25 +176,57 @@ VECTOR static void finish_tile(const tile *t, size_t rows, size_t columns, size_
 #undef FINISH
 }
 
+/// op(B) [k, n], which is packed in stretches of the depth.
+typedef struct {
+  ck_matrix b;
+  size_t n, k, stretches;
+} right_side;
+
+HELPER size_t stretch_begin(const right_side *r, size_t s) { return begin(r->k, r->stretches, s); }
+
+/// Floats that 32 columns take of one depth of all columns, when they are packed one behind the other.
+HELPER size_t packed_width(size_t n) { return parts_of(n, TILE_COLUMNS) * TILE_COLUMNS; }
+
+/// All columns of the first stretch, 32 by 32, then those of the next one.
+static void pack_all(void *out, const void *context) {
+  const right_side *r = context;
+  float *next = out;
+  for (size_t s = 0; s < r->stretches; s++) {
+    size_t d0 = stretch_begin(r, s), depth = stretch_begin(r, s + 1) - d0;
+    for (size_t j = 0; j < r->n; j += TILE_COLUMNS, next += depth * TILE_COLUMNS)
+      pack_b(next, &r->b, d0, j, depth, r->n - j < TILE_COLUMNS ? r->n - j : TILE_COLUMNS);
+  }
+}
+
 void ck_float_product(size_t m, size_t n, size_t k, float alpha, ck_matrix a, ck_matrix b,
                       float beta, float *c, size_t stride, const ck_finish *finish) {
   packed_floats *packed = product_memory(sizeof(packed_floats));
   // An empty sum is a stretch too.
-  size_t stretches = k == 0 ? 1 : parts_of(k, DEPTH);
+  right_side right = {b, n, k, k == 0 ? 1 : parts_of(k, DEPTH)};
+  // Packing writes up to 15 depths too many.
+  const float *kept = packed_weight((packed_weight_key){b, n, k, 0},
+                                    4 * (packed_width(n) * k + 16 * TILE_COLUMNS), pack_all, &right);
   for (size_t i0 = 0; i0 < m; i0 += BLOCK_ROWS) {
     size_t block = m - i0 < BLOCK_ROWS ? m - i0 : BLOCK_ROWS;
     size_t panels = parts_of(block, TILE_ROWS);
-    for (size_t s = 0; s < stretches; s++) {
-      size_t d0 = begin(k, stretches, s), depth = begin(k, stretches, s + 1) - d0;
+    const float *columns_of_b = kept;
+    for (size_t s = 0; s < right.stretches; s++) {
+      size_t d0 = stretch_begin(&right, s), depth = stretch_begin(&right, s + 1) - d0;
       tile t = {.stride = stride, .alpha = alpha, .beta = s == 0 ? beta : 1};
-      const ck_finish *last = s + 1 == stretches ? finish : NULL;
+      const ck_finish *last = s + 1 == right.stretches ? finish : NULL;
       for (size_t j = 0; j < n; j += TILE_COLUMNS) {
         size_t columns = n - j < TILE_COLUMNS ? n - j : TILE_COLUMNS;
         size_t following = n - j - columns < TILE_COLUMNS ? n - j - columns : TILE_COLUMNS;
         fetch_list ahead = {.parts[3] = runs_of(&b, d0, j + columns, depth, following)};
         t.mask[0] = mask_of(columns);
         t.mask[1] = columns > 16 ? mask_of(columns - 16) : 0;
-        pack_b(packed->b, &b, d0, j, depth, columns);
+        if (kept) {
+          const float *next = columns_of_b + depth * TILE_COLUMNS;
+          ahead.parts[3] = runs(next, 0, following > 0, 4 * TILE_COLUMNS * depth);
+        } else {
+          pack_b(packed->b, &b, d0, j, depth, columns);
+        }
+        const float *right_columns = kept ? columns_of_b : packed->b;
         for (size_t p = 0; p < panels; p++) {
           size_t i = i0 + begin(block, panels, p), next = i0 + begin(block, panels, p + 1);
           size_t rows = next - i;
@@ -209,10 +244,11 @@ void ck_float_product(size_t m, size_t n, size_t k, float alpha, ck_matrix a, ck
             panel = at(&a, i, d0);
           else if (j == 0)
             pack_a(packed->a[p], &a, i, d0, rows, depth);
-          makers[rows - 1][columns > 16][!!a.transposed](panel, a.stride, packed->b, depth, &t,
+          makers[rows - 1][columns > 16][!!a.transposed](panel, a.stride, right_columns, depth, &t,
                                                          &ahead);
           if (last) finish_tile(&t, rows, columns, i, j, n, last);
         }
+        if (kept) columns_of_b += depth * TILE_COLUMNS;
       }
     }
   }

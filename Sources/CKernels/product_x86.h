@@ -7,7 +7,9 @@
 #define VECTOR __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define LANES_TARGET VECTOR
 #define ROUND_BF16(v) ((halves16)_mm512_cvtneps_pbh((__m512)(v)))
+#define FINISH_GELU gelu_x86
 
+#include "gelu_x86.h"
 #include "product_finish.h"
 #include "product_tiles.h"
 

@@ -10,6 +10,7 @@
 
 #include "product_memory.h"
 #include "product_tiles.h"
+#include "product_weights.h"
 
 #if defined(__linux__) && defined(__x86_64__)
 #include <sys/syscall.h>
@@ -116,21 +117,63 @@ static int is_in_place(const product *p, size_t k0, size_t depth) {
          first % CACHE_LINE == 0;
 }
 
-/// C's columns from n0 on, of depths k0 on, finished if these are the last; plus what C holds if `add`.
-static void make_block(const product *p, size_t n0, size_t columns, size_t k0, size_t depth, int add) {
-  p->code->pack(p->packed->b, transpose(part(p->b, k0, n0)), columns, depth, 1, p->terms, 1);
-  int in_place = is_in_place(p, k0, depth);
+/// A part of op(B): `columns` from n0 on, `depth` deep from k0 on.
+typedef struct {
+  size_t n0, columns, k0, depth;
+} block_of_b;
+
+static block_of_b block_at(const product *p, size_t n0, size_t k0) {
+  size_t deepest = p->c.is_bf16 ? CK_DEEPEST_FINISHED : BLOCK_DEPTH / (size_t)p->terms;
+  size_t depth = smaller(p->k - k0, deepest);
+  size_t panels = BLOCK / ((size_t)p->terms * steps_of(depth) * TILE_SIZE);
+  size_t most = smaller(panels * TILE_ROWS, BLOCK_COLUMNS);
+  return (block_of_b){n0, smaller(p->n - n0, most), k0, depth};
+}
+
+/// The block to the right, or the first one further down; of no depth behind the last.
+static block_of_b block_after(const product *p, block_of_b b) {
+  size_t n0 = b.n0 + b.columns, k0 = b.k0;
+  if (n0 == p->n) n0 = 0, k0 += b.depth;
+  return k0 < p->k ? block_at(p, n0, k0) : (block_of_b){0};
+}
+
+#define EACH_BLOCK(p, b) \
+  for (block_of_b b = (p)->n > 0 && (p)->k > 0 ? block_at(p, 0, 0) : (block_of_b){0}; b.depth > 0; \
+       b = block_after(p, b))
+
+/// Numbers that `columns` of B, `depth` deep, take when they are packed.
+static size_t packed_size(size_t columns, size_t depth, int terms) {
+  return (columns + TILE_ROWS - 1) / TILE_ROWS * steps_of(depth) * (size_t)terms * TILE_SIZE;
+}
+
+static void pack_block(const product *p, block_of_b b, uint16_t *tiles) {
+  p->code->pack(tiles, transpose(part(p->b, b.k0, b.n0)), b.columns, b.depth, 1, p->terms, 1);
+}
+
+/// All blocks, one behind the other.
+static void pack_blocks(void *tiles, const void *context) {
+  const product *p = context;
+  uint16_t *next = tiles;
+  EACH_BLOCK(p, b) {
+    pack_block(p, b, next);
+    next += packed_size(b.columns, b.depth, p->terms);
+  }
+}
+
+/// C's part that a block of B makes, finished if the block is the deepest; plus what C holds if `add`.
+static void make_block(const product *p, block_of_b b, const uint16_t *tiles, int add) {
+  int in_place = is_in_place(p, b.k0, b.depth);
   for (size_t m0 = 0; m0 < p->m; m0 += PANEL_ROWS) {
     size_t rows = smaller(p->m - m0, PANEL_ROWS), next = m0 + rows;
-    ck_matrix a = part(p->a, m0, k0);
-    if (!in_place) p->code->pack(p->packed->a, a, rows, depth, p->alpha, p->terms, 0);
-    void *c = (void *)part(p->c, m0, n0).base;
-    product_part sums = {in_place ? a.base : p->packed->a, p->packed->b, rows, columns, depth,
+    ck_matrix a = part(p->a, m0, b.k0);
+    if (!in_place) p->code->pack(p->packed->a, a, rows, b.depth, p->alpha, p->terms, 0);
+    void *c = (void *)part(p->c, m0, b.n0).base;
+    product_part sums = {in_place ? a.base : p->packed->a, tiles, rows, b.columns, b.depth,
                          c, p->c.stride, in_place ? a.stride : 0};
-    finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, n0, p->n, p->finish};
+    finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, b.n0, p->n, p->finish};
     fetch_list ahead = {
-        .parts[2] = runs_of(p->a, next, k0, smaller(p->m - next, PANEL_ROWS), depth)};
-    int finishes = p->finish && k0 + depth == p->k;
+        .parts[2] = runs_of(p->a, next, b.k0, smaller(p->m - next, PANEL_ROWS), b.depth)};
+    int finishes = p->finish && b.k0 + b.depth == p->k;
     p->code->multiply(&sums, p->terms, add, finishes ? &finished : NULL, &ahead);
   }
 }
@@ -140,16 +183,18 @@ void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha
   // Sums in float are where they belong already.
   static const ck_finish store = {.kind = CK_FINISH_STORE};
   if (!finish || finish->kind == CK_FINISH_STORE) finish = c.is_bf16 ? &store : NULL;
-  product p = {product_code_of(smaller((size_t)wanted, (size_t)ck_product_unit())),
+  int best = (int)smaller((size_t)wanted, (size_t)ck_product_unit());
+  product p = {product_code_of((size_t)best),
                product_memory(sizeof(packed_operands)),
                terms, m, n, k, alpha, a, b, c, finish};
   if (k == 0 && beta == 0) clear(c, m, n);
-  size_t deepest = c.is_bf16 ? CK_DEEPEST_FINISHED : BLOCK_DEPTH / (size_t)terms;
-  for (size_t k0 = 0; k0 < k; k0 += deepest) {
-    size_t depth = smaller(k - k0, deepest);
-    size_t panels = BLOCK / ((size_t)terms * steps_of(depth) * TILE_SIZE);
-    size_t most = smaller(panels * TILE_ROWS, BLOCK_COLUMNS);
-    for (size_t n0 = 0; n0 < n; n0 += most)
-      make_block(&p, n0, smaller(n - n0, most), k0, depth, k0 > 0 || beta != 0);
+  // A bfloat16 C changes the blocks of a deep B.
+  int way = 1 + best * 8 + terms * 2 + (c.is_bf16 != 0);
+  const uint16_t *kept =
+      packed_weight((packed_weight_key){b, n, k, way}, 2 * packed_size(n, k, terms), pack_blocks, &p);
+  EACH_BLOCK(&p, block) {
+    if (!kept) pack_block(&p, block, p.packed->b);
+    make_block(&p, block, kept ? kept : p.packed->b, block.k0 > 0 || beta != 0);
+    if (kept) kept += packed_size(block.columns, block.depth, terms);
   }
 }

@@ -15,16 +15,10 @@ final class EncoderBlock {
   let outputTokens: Int
   let attention: any AttentionLayer
 
-  /// In mixed precision both norms pass through one slab of all blocks, and the backward pass makes them
-  /// again: they cost little beside the memory they would take.
-  private let keepsNorms: Bool
-  private let normalized1: ActivationSlab  // [B·T, D]
-  private let mean1: FloatSlab
-  private let rstd1: FloatSlab
-  private let middle: FloatSlab  // [B·Q, D]
-  private let normalized2: ActivationSlab  // [B·Q, D]
-  private let mean2: FloatSlab
-  private let rstd2: FloatSlab
+  private let norm1: LayerNorm
+  private let norm2: LayerNorm
+  /// x after attention [B·Q, D]; in mixed precision it passes through the scratch.
+  private let middle: FloatSlab?
   private let hidden: ActivationSlab  // [B·Q, M], after GELU and dropout
   private let slope: ActivationSlab  // [B·Q, M], what the backward pass multiplies by
   private let keepAttention: UnsafeMutablePointer<UInt8>  // [B·Q, D]
@@ -45,15 +39,9 @@ final class EncoderBlock {
     outputTokens = isLast ? 1 : c.tokens
     let all = capacity * tokens
     let wanted = capacity * outputTokens
-    keepsNorms = scratch.element == .float
-    let passing = keepsNorms ? nil : scratch.passing(count: all * width)
-    normalized1 = passing ?? scratch.activations(count: all * width)
-    mean1 = FloatSlab(count: all)
-    rstd1 = FloatSlab(count: all)
-    middle = FloatSlab(count: wanted * width)
-    normalized2 = passing ?? scratch.activations(count: wanted * width)
-    mean2 = FloatSlab(count: wanted)
-    rstd2 = FloatSlab(count: wanted)
+    norm1 = LayerNorm(width: width, count: all, most: all, scratch: scratch)
+    norm2 = LayerNorm(width: width, count: wanted, most: all, scratch: scratch)
+    middle = scratch.element == .float ? FloatSlab(count: wanted * width) : nil
     hidden = scratch.activations(count: wanted * mlpWidth)
     slope = scratch.activations(count: wanted * mlpWidth)
     let drops = c.dropout > 0
@@ -67,8 +55,13 @@ final class EncoderBlock {
   }
 
   /// Floats of scratch that a block of this configuration needs beside its attention layer's.
-  static func scratchCount(_ c: ModelConfiguration, capacity: Int) -> Int {
-    capacity * c.tokens * (3 * c.width + c.mlpWidth)
+  static func scratchCount(_ c: ModelConfiguration, capacity: Int, element: Element) -> Int {
+    capacity * c.tokens * (3 * c.width + hiddenFloats(c.mlpWidth, element))
+  }
+
+  /// Floats of scratch for a token's hidden layer.
+  private static func hiddenFloats(_ width: Int, _ element: Element) -> Int {
+    element == .float ? width : (width + 1) / 2
   }
 
   private func attentionTokens() -> Int { attention.needsAllTokens ? tokens : outputTokens }
@@ -84,8 +77,7 @@ final class EncoderBlock {
     let parameters = pass.parameters
     let images = pass.images
     let wanted = images * outputTokens
-    normalize(
-      x, parameters + offsets.norm1, rows: images * tokens, to: normalized1, mean1, rstd1)
+    norm1.forward(x, parameters: parameters + offsets.norm1, rows: images * tokens)
 
     let attended = scratch  // [B·Q', D]
     let attendedTokens = attentionTokens()
@@ -93,7 +85,7 @@ final class EncoderBlock {
     attentionPass.outputTokens = attendedTokens
     let clock = StretchClock()
     attention.forward(
-      attentionPass, input: normalized1.rows(stride: width),
+      attentionPass, input: norm1.rows,
       output: Rows(attended, stride: width))
     attentionSeconds += clock.elapsed().other
 
@@ -101,13 +93,15 @@ final class EncoderBlock {
     let factor = 1 / (1 - dropout)
     if drops { fillKeep(keepAttention, attentionPass, .residualDropout, images: images) }
     // Where only the class token is wanted, the rows of x lie T apart.
+    // Behind all that is computed meanwhile.
+    let hiddenFloats = Self.hiddenFloats(mlpWidth, hidden.element)
+    let middle = middle?.base ?? scratch + images * tokens * (2 * width + hiddenFloats)
     ck_residual(
-      middle.base, x, attended, nil, drops ? keepAttention : nil, wanted, width, width,
+      middle, x, attended, nil, drops ? keepAttention : nil, wanted, width, width,
       outputTokens == tokens ? width : tokens * width,
       attendedTokens == outputTokens ? width : attendedTokens * width, factor)
 
-    normalize(
-      middle.base, parameters + offsets.norm2, rows: wanted, to: normalized2, mean2, rstd2)
+    norm2.forward(middle, parameters: parameters + offsets.norm2, rows: wanted)
     // [B·Q, M]
     let keepHidden = UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
     let perImage = outputTokens * mlpWidth
@@ -126,7 +120,7 @@ final class EncoderBlock {
       weight: parameters + offsets.mlp3Weight, y: Rows(output, stride: width))
     if drops { fillKeep(keepMLP, attentionPass, .outputDropout, images: images) }
     ck_residual(
-      y, middle.base, output, parameters + offsets.mlp3Bias, drops ? keepMLP : nil, wanted, width,
+      y, middle, output, parameters + offsets.mlp3Bias, drops ? keepMLP : nil, wanted, width,
       width, width, width, factor)
   }
 
@@ -144,7 +138,6 @@ final class EncoderBlock {
     let wanted = images * outputTokens
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
-    let add: Int32 = pass.accumulate ? 1 : 0
     let masked = scratch  // [B·T, D]
     let dNormalized = masked + images * tokens * width  // [B·T, D]
     let spread = dNormalized + images * tokens * width  // [B·T, D]
@@ -153,36 +146,30 @@ final class EncoderBlock {
       (gradients + offsets.norm2).update(repeating: 0, count: 2 * width)
     }
 
-    var dOutput = dY
-    if drops {
-      ck_apply_keep(masked, dY, keepMLP, wanted * width, factor)
-      dOutput = masked
-    }
-    ck_column_sums(gradients + offsets.mlp3Bias, dOutput, wanted, width, width, add)
+    let dOutput = outputGradient(
+      dY, rows: wanted, keep: drops ? keepMLP : nil, factor: factor,
+      dBias: gradients + offsets.mlp3Bias, accumulate: pass.accumulate, room: masked)
     Linear.backwardWeight(
-      rows: wanted, inputs: mlpWidth, outputs: width, dY: Rows(dOutput, stride: width),
+      rows: wanted, inputs: mlpWidth, outputs: width, dY: dOutput,
       x: hidden.rows(stride: mlpWidth), dWeight: gradients + offsets.mlp3Weight, beta: beta)
     let dHidden = expandBackward(
       rows: wanted, dY: dOutput, weight: parameters + offsets.mlp3Weight,
       dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate,
       room: spread + images * tokens * width)
-    if !keepsNorms {
-      normalize(
-        middle.base, parameters + offsets.norm2, rows: wanted, to: normalized2, mean2, rstd2)
-    }
+    norm2.restore(parameters: parameters + offsets.norm2, rows: wanted)
     Linear.backwardWeight(
       rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
-      x: normalized2.rows(stride: width), dWeight: gradients + offsets.mlp0Weight, beta: beta)
+      x: norm2.rows, dWeight: gradients + offsets.mlp0Weight, beta: beta)
     Linear.backwardInput(
       rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
       weight: parameters + offsets.mlp0Weight, dX: Rows(dNormalized, stride: width))
-    ck_layernorm_backward(
-      dY, gradients + offsets.norm2, gradients + offsets.norm2 + width, dNormalized, middle.base,
-      mean2.base, rstd2.base, parameters + offsets.norm2, wanted, width, width, width, width, 1)
+    norm2.backward(
+      middle?.base, dY: dNormalized, parameters: parameters + offsets.norm2,
+      gradients: gradients + offsets.norm2, dX: dY, rows: wanted, adds: true)
 
     var dAttended = dY
     if drops {
-      ck_apply_keep(masked, dY, keepAttention, wanted * width, factor)
+      ck_apply_keep(masked, width, dY, width, keepAttention, width, wanted, width, factor)
       dAttended = masked
     } else {
       // The attention layer may use its dOutput as scratch, and dY is still needed.
@@ -199,41 +186,42 @@ final class EncoderBlock {
     }
     var attentionPass = pass.part(offset: offsets.attention)
     attentionPass.outputTokens = attendedTokens
-    if !keepsNorms {
-      normalize(
-        x, parameters + offsets.norm1, rows: images * tokens, to: normalized1, mean1, rstd1)
-    }
+    norm1.restore(parameters: parameters + offsets.norm1, rows: images * tokens)
     let clock = StretchClock()
     attention.backward(
-      attentionPass, input: normalized1.rows(stride: width),
+      attentionPass, input: norm1.rows,
       dOutput: Rows(dAttended, stride: width), dInput: Rows(dNormalized, stride: width))
     attentionSeconds += clock.elapsed().other
 
     let sameRows = outputTokens == tokens
     if sameRows && dX != dY { dX.update(from: dY, count: wanted * width) }
-    ck_layernorm_backward(
-      dX, gradients + offsets.norm1, gradients + offsets.norm1 + width, dNormalized, x, mean1.base,
-      rstd1.base, parameters + offsets.norm1, images * tokens, width, width, width, width,
-      sameRows ? 1 : 0)
+    norm1.backward(
+      x, dY: dNormalized, parameters: parameters + offsets.norm1,
+      gradients: gradients + offsets.norm1, dX: dX, rows: images * tokens, adds: sameRows)
     if !sameRows {
       ck_residual(
         dX, dX, dY, nil, nil, images, width, tokens * width, tokens * width, width, 1)
     }
   }
 
-  private func normalize(
-    _ x: UnsafePointer<Float>, _ norm: UnsafePointer<Float>, rows: Int, to y: ActivationSlab,
-    _ mean: FloatSlab, _ rstd: FloatSlab
-  ) {
-    let target = y.rows(stride: width)
-    switch y.element {
-    case .float:
-      ck_layernorm(
-        target.base, mean.base, rstd.base, x, norm, norm + width, rows, width, width, width)
-    case .bfloat16:
-      ck_layernorm_bf16(
-        target.halves, mean.base, rstd.base, x, norm, norm + width, rows, width, width, width)
+  /// The gradient of the MLP's output before dropout [B·Q, D], rounded if activations are, and that of b2.
+  private func outputGradient(
+    _ dY: UnsafeMutablePointer<Float>, rows: Int, keep: UnsafePointer<UInt8>?, factor: Float,
+    dBias: UnsafeMutablePointer<Float>, accumulate: Bool, room: UnsafeMutablePointer<Float>
+  ) -> Rows {
+    if hidden.element == .bfloat16 {
+      let rounded = Rows(room, stride: width, element: .bfloat16)
+      if !accumulate { dBias.update(repeating: 0, count: width) }
+      ck_keep_to_bf16(
+        rounded.halves, width, dBias, dY, width, keep, width, rows, width, factor)
+      return rounded
     }
+    let gradient = keep == nil ? dY : room
+    if let keep {
+      ck_apply_keep(gradient, width, dY, width, keep, width, rows, width, factor)
+    }
+    ck_column_sums(dBias, gradient, rows, width, width, accumulate ? 1 : 0)
+    return Rows(gradient, stride: width)
   }
 
   /// hidden = keep · gelu(norm2 x · W1ᵀ + b1), and its slope.
@@ -245,8 +233,8 @@ final class EncoderBlock {
     let slopes = slope.rows(stride: mlpWidth)
     let isFinished = Matmul.finishes
     Linear.forward(
-      rows: rows, inputs: width, outputs: mlpWidth, x: normalized2.rows(stride: width),
-      weight: weight, y: y,
+      rows: rows, inputs: width, outputs: mlpWidth, x: norm2.rows, weight: weight,
+      y: y,
       finish: isFinished
         ? ck_finish(
           kind: Int32(CK_FINISH_GELU), bias: bias, keep: keep, factor: factor,
@@ -256,7 +244,7 @@ final class EncoderBlock {
 
   /// The gradient before GELU [B·Q, M] from dY [B·Q, D], and that of b1.
   private func expandBackward(
-    rows: Int, dY: UnsafeMutablePointer<Float>, weight: UnsafePointer<Float>,
+    rows: Int, dY: Rows, weight: UnsafePointer<Float>,
     dBias: UnsafeMutablePointer<Float>, accumulate: Bool, room: UnsafeMutablePointer<Float>
   ) -> Rows {
     let slopes = slope.rows(stride: mlpWidth)
@@ -264,8 +252,7 @@ final class EncoderBlock {
     let isFinished = Matmul.finishes
     if isFinished && !accumulate { dBias.update(repeating: 0, count: mlpWidth) }
     Linear.backwardInput(
-      rows: rows, inputs: mlpWidth, outputs: width, dY: Rows(dY, stride: width), weight: weight,
-      dX: dHidden,
+      rows: rows, inputs: mlpWidth, outputs: width, dY: dY, weight: weight, dX: dHidden,
       finish: isFinished
         ? ck_finish(
           kind: Int32(CK_FINISH_SLOPE), bias: nil, keep: nil, factor: 1, slope: slopes.memory,

@@ -41,11 +41,13 @@ public struct TrainingPass {
   public var seed: UInt64
   public var step: Int
   public var firstPosition: Int
+  /// What products keep of these parameters from one micro-batch to the next.
+  public var packed: PackedWeights?
 
   public init(
     parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulate: Bool,
     lossWeight: Double, criterion: Criterion = .crossEntropy, labelSmoothing: Double = 0,
-    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0
+    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0, packed: PackedWeights? = nil
   ) {
     self.parameters = parameters
     self.gradients = gradients
@@ -56,6 +58,7 @@ public struct TrainingPass {
     self.seed = seed
     self.step = step
     self.firstPosition = firstPosition
+    self.packed = packed
   }
 }
 
@@ -72,7 +75,8 @@ public final class VisionTransformer: Engine {
   /// The object that computes each block; with recomputation all blocks but the last share one.
   private let blocks: [EncoderBlock]
   private let recomputes: Bool
-  private let states: [FloatSlab]  // x before block l [B·T, D]
+  /// x before block l [B·T, D]; one for all blocks where none of them is read again.
+  private let states: [FloatSlab]
   private let classRows: FloatSlab  // class tokens after the last block [B, D]
   private let logitSlab: FloatSlab  // [B, C]
   private let dState: FloatSlab  // [B·T, D]
@@ -110,11 +114,16 @@ public final class VisionTransformer: Engine {
     self.blocks = blocks + [last]
     layout = ParameterLayout(configuration: c, attention: last.attention.parameters)
     embedding = PatchEmbedding(c, capacity: capacity)
-    states = (0..<c.numLayers).map { _ in FloatSlab(count: capacity * c.tokens * c.width) }
+    // In mixed precision blocks keep what their backward pass reads.
+    let passes = precision == .mixed && !recomputes
+    let stateCount = capacity * c.tokens * c.width
+    let states = (0..<(passes ? 1 : c.numLayers)).map { _ in FloatSlab(count: stateCount) }
+    self.states = passes ? Array(repeating: states[0], count: c.numLayers) : states
     classRows = FloatSlab(count: capacity * c.width)
     logitSlab = FloatSlab(count: capacity * c.numClasses)
-    dState = FloatSlab(count: capacity * c.tokens * c.width)
-    blockScratch = FloatSlab(count: EncoderBlock.scratchCount(c, capacity: capacity))
+    dState = passes ? states[0] : FloatSlab(count: stateCount)
+    blockScratch = FloatSlab(
+      count: EncoderBlock.scratchCount(c, capacity: capacity, element: scratch.element))
   }
 
   public var buffers: [LayerBuffer] {
@@ -206,13 +215,15 @@ public final class VisionTransformer: Engine {
       accumulate: pass.accumulate, training: true, seed: pass.seed, step: pass.step,
       firstPosition: pass.firstPosition)
     let clock = StretchClock()
-    let statistics = Matmul.with(precision) {
-      forward(layerPass, images: images)
-      let statistics = loss(
-        labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
-        weight: pass.lossWeight)
-      backward(layerPass, ready: ready)
-      return statistics
+    let statistics = PackedWeights.with(pass.packed) {
+      Matmul.with(precision) {
+        forward(layerPass, images: images)
+        let statistics = loss(
+          labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
+          weight: pass.lossWeight)
+        backward(layerPass, ready: ready)
+        return statistics
+      }
     }
     let elapsed = clock.elapsed()
     totals.products += elapsed.products

@@ -34,4 +34,26 @@ extension Rows {
     case .float: for row in 0..<rows { self.row(row).update(from: source.row(row), count: width) }
     }
   }
+  /// These rows times mask · factor, into `target`, which may be they; without a mask, copies them.
+  public func keep(
+    rows: Int, width: Int, mask: UnsafePointer<UInt8>?, maskStride: Int, factor: Float,
+    into target: Rows
+  ) {
+    switch (element, target.element) {
+    case (.float, .bfloat16):
+      ck_keep_to_bf16(
+        target.halves, target.stride, nil, base, stride, mask, maskStride, rows, width, factor)
+    case (.bfloat16, .float):
+      ck_keep_from_bf16(
+        target.base, target.stride, halves, stride, mask, maskStride, rows, width, factor)
+    case (.float, .float):
+      if let mask {
+        ck_apply_keep(
+          target.base, target.stride, base, stride, mask, maskStride, rows, width, factor)
+      } else if memory != target.memory {
+        read(rows: rows, width: width, into: target)
+      }
+    case (.bfloat16, .bfloat16): preconditionFailure("rounded rows are not masked as they lie")
+    }
+  }
 }

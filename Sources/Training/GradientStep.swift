@@ -103,6 +103,7 @@ final class GradientStep {
     // What all ranks start from must be the same; a flipped bit shows here.
     let fingerprint = Checksum.value(
       of: UnsafeRawBufferPointer(start: parameters.base, count: parameters.count * 4))
+    replica.packed?.forget()
     let own = Result { try computeShards(step: step, images: images) }
     let computing = start.secondsUntilNow
     let waiting = (loader.waitedSeconds - waited) / Double(threads.count)
@@ -178,7 +179,7 @@ final class GradientStep {
               lossWeight: isPoisoned ? .nan : 1 / Double(images),
               criterion: configuration.criterion,
               labelSmoothing: configuration.labelSmoothing, seed: configuration.seed, step: step,
-              firstPosition: position.lowerBound)
+              firstPosition: position.lowerBound, packed: replica.packed)
             results[shard - own.lowerBound] += timeline.span(
               "forward and backward", shard, thread: thread
             ) {

@@ -10,6 +10,8 @@ final class Replica {
   let plan: ShardPlan
   let engines: [any Engine]
   let parameters: FloatSlab
+  /// What products keep of the parameters within a step.
+  let packed: PackedWeights?
   let exchange: GradientExchange
   let optimizer: Optimizer
   /// With `--trace`.
@@ -23,6 +25,7 @@ final class Replica {
     let layout = engines[0].layout
     parameters = FloatSlab(count: layout.count)
     layout.initialize(parameters.base, seed: c.seed)
+    packed = PackedWeights(of: parameters)
     timeline = c.trace ? Timeline(rank: group.rank) : nil
     exchange = GradientExchange(
       group: group, plan: plan, count: layout.count, mode: c.reduce, type: c.reduceType,

@@ -41,16 +41,20 @@ import Testing
     }
   }
 
-  @Test("layer normalisation is that of floats, rounded", arguments: sizes.filter { $0 > 0 })
+  @Test(
+    "layer normalisation is that of floats, rounded, and can be made again",
+    arguments: sizes.filter { $0 > 0 })
   func normalization(width: Int) {
     var numbers = Numbers(UInt64(width + 1))
-    let x = Strided(rows: 4, width: width, gap: 3, &numbers, scale: 2)
+    let rows = 6
+    let x = Strided(rows: rows, width: width, gap: 0, &numbers, scale: 2)
     let (gamma, beta) = (numbers.floats(width), numbers.floats(width))
-    var y = [UInt16](repeating: 0, count: 4 * width)
-    var (mean, rstd) = ([Float](repeating: 0, count: 4), [Float](repeating: 0, count: 4))
-    ck_layernorm_bf16(
-      &y, &mean, &rstd, x.values, gamma, beta, 4, width, width, x.stride)
-    for r in 0..<4 {
+    var y = [UInt16](repeating: 9, count: rows * width + 1)
+    var (kept, again) = (y, y)
+    var (mean, rstd) = ([Float](repeating: 0, count: rows), [Float](repeating: 0, count: rows))
+    ck_layernorm_bf16(&y, &kept, &mean, &rstd, x.values, gamma, beta, rows, width)
+    ck_normalize_bf16(&again, kept, mean, rstd, gamma, beta, rows, width)
+    for r in 0..<rows {
       let row = x.row(r)
       let m = row.reduce(0, +) / Double(width)
       let variance = row.reduce(0) { $0 + ($1 - m) * ($1 - m) } / Double(width)
@@ -58,10 +62,83 @@ import Testing
       expectClose(mean[r], m, within: 1e-6)
       expectClose(rstd[r], s, within: s * 1e-5)
       for c in 0..<width {
-        let exact = (row[c] - m) * s * Double(gamma[c]) + Double(beta[c])
+        let place = r * width + c
+        #expect(kept[place] == roundedToBFloat16(x[r, c]))
+        let slope = s * Double(gamma[c])
+        let exact = (row[c] - m) * slope + Double(beta[c])
+        let tolerance = abs(exact) * 0x1p-8 + 1e-5
+        expectClose(floatOf(y[place]), exact, within: tolerance, "\(r), \(c)")
         expectClose(
-          floatOf(y[r * width + c]), exact, within: abs(exact) * 0x1p-8 + 1e-5, "\(r), \(c)")
+          floatOf(again[place]), exact, within: tolerance + abs(row[c] * slope) * 0x1p-8,
+          "again \(r), \(c)")
       }
     }
+    for values in [y, kept, again] { #expect(values[rows * width] == 9) }
+  }
+
+  @Test(
+    "the gradient of layer normalisation is that of floats, of rounded x",
+    arguments: sizes.filter { $0 > 0 }, [false, true])
+  func normalizationBackward(width: Int, add: Bool) {
+    var numbers = Numbers(UInt64(width + 2))
+    let rows = 7
+    let kept = numbers.floats(rows * width, scale: 2).map(roundedToBFloat16)
+    let x = kept.map(floatOf)
+    let (dy, gamma) = (numbers.floats(rows * width), numbers.floats(width))
+    let (mean, rstd) = (numbers.floats(rows), numbers.floats(rows).map { 1 + abs($0) })
+    let start = numbers.floats(rows * width + 1)
+    let (gammaStart, betaStart) = (numbers.floats(width), numbers.floats(width))
+    var (dx, dgamma, dbeta) = (start, gammaStart, betaStart)
+    ck_layernorm_bf16_backward(
+      &dx, &dgamma, &dbeta, dy, kept, mean, rstd, gamma, rows, width, add ? 1 : 0)
+    var (dx2, dgamma2, dbeta2) = (start, gammaStart, betaStart)
+    ck_layernorm_backward(
+      &dx2, &dgamma2, &dbeta2, dy, x, mean, rstd, gamma, rows, width, width, width, width,
+      add ? 1 : 0)
+    // Both sum a row of numbers of size 30, each in an order of its own.
+    for place in 0...rows * width {
+      expectClose(dx[place], Double(dx2[place]), within: 1e-4, "dx \(place)")
+    }
+    for c in 0..<width {
+      expectClose(dgamma[c], Double(dgamma2[c]), within: 2e-5, "dgamma \(c)")
+      expectClose(dbeta[c], Double(dbeta2[c]), within: 2e-6, "dbeta \(c)")
+    }
+  }
+
+  @Test("masked rows, to and from rounded ones, and their sums", arguments: sizes, [true, false])
+  func masked(width: Int, drops: Bool) {
+    var numbers = Numbers(UInt64(width + 3))
+    let rows = 6
+    let x = Strided(rows: rows, width: width, gap: 2, &numbers)
+    let (gap, maskGap) = (1, 3)
+    let keep = numbers.keepMask(rows * (width + maskGap))
+    let start = numbers.floats(width)
+    var sums = start
+    var y = [UInt16](repeating: 9, count: rows * (width + gap))
+    var back = Strided(rows: rows, width: width, gap: 4, &numbers)
+    keep.withUnsafeBufferPointer {
+      let mask = drops ? $0.baseAddress : nil
+      ck_keep_to_bf16(
+        &y, width + gap, &sums, x.values, x.stride, mask, width + maskGap, rows, width, 1.25)
+      var unsummed = y
+      ck_keep_to_bf16(
+        &unsummed, width + gap, nil, x.values, x.stride, mask, width + maskGap, rows, width, 1.25)
+      #expect(unsummed == y)
+      ck_keep_from_bf16(
+        &back.values, back.stride, y, width + gap, mask, width + maskGap, rows, width, 1.25)
+    }
+    #expect(back.isPaddingUntouched)
+    for c in 0..<width {
+      var sum = Double(start[c])
+      for r in 0..<rows {
+        let factor = drops ? Float(keep[r * (width + maskGap) + c]) * 1.25 : 1
+        let rounded = roundedToBFloat16(factor * x[r, c])
+        sum += Double(factor * x[r, c])
+        #expect(y[r * (width + gap) + c] == rounded)
+        #expect(back[r, c] == factor * floatOf(rounded))
+      }
+      expectClose(sums[c], sum, within: 2e-6, "\(c)")
+    }
+    for r in 0..<rows { #expect(y[r * (width + gap) + width] == 9) }
   }
 }

@@ -86,21 +86,27 @@ func geluDerivative(_ x: Double) -> Double {
     #expect(y.isPaddingUntouched && apart.isPaddingUntouched)
   }
 
-  @Test("keep masks, in place too", arguments: sizes) func applyKeep(count: Int) {
+  @Test("keep masks, in place too", arguments: sizes) func applyKeep(width: Int) {
     var numbers = Numbers(7)
-    let x = numbers.floats(count)
-    let keep = numbers.keepMask(count)
-    var y = [Float](repeating: 777, count: count + 1)
-    ck_apply_keep(&y, x, keep, count, 1.5)
+    let (rows, maskStride) = (3, width + 2)
+    let x = Strided(rows: rows, width: width, gap: 1, &numbers)
+    let keep = numbers.keepMask(rows * maskStride)
+    var y = Strided(rows: rows, width: width, gap: 4, &numbers)
+    ck_apply_keep(
+      &y.values, y.stride, x.values, x.stride, keep, maskStride, rows, width, 1.5)
     var inPlace = x
-    inPlace.withUnsafeMutableBufferPointer {
-      ck_apply_keep($0.baseAddress, $0.baseAddress, keep, count, 1.5)
+    let stride = x.stride
+    inPlace.values.withUnsafeMutableBufferPointer {
+      let base = $0.baseAddress!
+      ck_apply_keep(base, stride, base, stride, keep, maskStride, rows, width, 1.5)
     }
-    for i in 0..<count {
-      #expect(y[i] == (keep[i] == 1 ? x[i] * 1.5 : 0))
-      #expect(inPlace[i] == y[i])
+    for r in 0..<rows {
+      for c in 0..<width {
+        #expect(y[r, c] == (keep[r * maskStride + c] == 1 ? x[r, c] * 1.5 : 0))
+        #expect(inPlace[r, c] == y[r, c])
+      }
     }
-    #expect(y[count] == 777)
+    #expect(y.isPaddingUntouched && inPlace.isPaddingUntouched)
   }
 
   @Test("products and their column sums", arguments: sizes, [0, 1, 3, 4, 9])

@@ -17,6 +17,7 @@
 #include "neighbour_kernels.h"
 #include "normalization_kernels.h"
 #include "optimizer_kernels.h"
+#include "packed_weights.h"
 #include "product_kernels.h"
 #include "random_kernels.h"
 #include "reduction_kernels.h"

@@ -25,8 +25,10 @@ void ck_residual(float *y, const float *base, const float *restrict x, const flo
                  const uint8_t *restrict keep, size_t rows, size_t width, size_t y_stride,
                  size_t base_stride, size_t x_stride, float factor);
 
-/// y = x * keep * factor, n elements; y may be x.
-void ck_apply_keep(float *y, const float *x, const uint8_t *keep, size_t n, float factor);
+/// y = x * keep * factor, [rows, width] with row strides; y may be x.
+void ck_apply_keep(float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const uint8_t *restrict keep, size_t keep_stride, size_t rows, size_t width,
+                   float factor);
 
 /// y *= x, both [rows, width] and dense, and sums[c] = (accumulate ? sums[c] : 0) + sum over rows of
 /// the new y[r, c]: gradients through GELU, and of the bias before it.

@@ -25,14 +25,16 @@ public final class ConvNNAttention: AttentionLayer {
   private let convolution: ConvNNAttentionConvolution
   private let scratch: Scratch
   /// q, k and v side by side [B·T, 3D].
-  private let projected: KeptRows
+  private let projected: ActivationSlab
+  /// In mixed precision, q and k as the search for neighbours sees them [B·T, 2D].
+  private let searching: SharedRoom?
   /// q of candidates alone [B·M, D].
   private let searched: KeptRows
   /// Weights, and negative distances for euclidean similarity [B, H, Q, K].
   private let weights: FloatSlab
   private let distances: FloatSlab
   /// Merged heads before W_o, dropout included [B·Q, D].
-  private let merged: KeptRows
+  private let merged: ActivationSlab
   /// Neighbours as tokens, and the chosen ones as candidates [B, H, Q, K].
   private let tokenLists: UnsafeMutablePointer<Int32>
   private let rankLists: UnsafeMutablePointer<Int32>
@@ -57,14 +59,16 @@ public final class ConvNNAttention: AttentionLayer {
     neighbours = ConvNNAttentionNeighbours(plan: plan, candidates: candidates)
     convolution = ConvNNAttentionConvolution(plan: plan, capacity: capacity)
     let pairs = capacity * heads * tokens * plan.neighbours
-    projected = KeptRows(
-      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
+    projected = scratch.activations(count: capacity * tokens * 3 * width)
+    searching =
+      scratch.element == .float
+      ? nil : scratch.room(.projected, count: capacity * tokens * 2 * width)
     searched = KeptRows(
       scratch, count: plan.samples ? capacity * plan.candidateCount : 0, width: width,
       place: .candidates)
     weights = FloatSlab(count: pairs)
     distances = FloatSlab(count: plan.magnitude == .euclidean ? pairs : 0)
-    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
+    merged = scratch.activations(count: capacity * tokens * width)
     tokenLists = .allocate(capacity: pairs)
     tokenLists.initialize(repeating: 0, count: pairs)
     let ranked = plan.samples ? pairs : 0
@@ -73,7 +77,9 @@ public final class ConvNNAttention: AttentionLayer {
     keep = .allocate(capacity: dropout > 0 ? capacity * tokens * width : 0)
     scratch.require(
       temporaryCount + projections.scratchCount(capacity: capacity)
-        + capacity * (tokens * 4 + (plan.samples ? plan.candidateCount : 0)) * width)
+        + scratch.floats(for: capacity * tokens * width)
+        + scratch.floats(for: capacity * tokens * 3 * width)
+        + (plan.samples ? capacity * plan.candidateCount * width : 0))
   }
 
   deinit {
@@ -82,15 +88,21 @@ public final class ConvNNAttention: AttentionLayer {
     keep.deallocate()
   }
 
-  /// One image and head: what is beneath the parts, a head before the reference's merge, the weights'
-  /// gradient.
+  /// One image and head: what is beneath the parts, the weights' gradient, the head's rows; whole cache
+  /// lines.
   private var temporaryCount: Int {
-    partCount + plan.tokens * (plan.headWidth + plan.neighbours)
+    (headCount + HeadRows.scratchCount(tokens: plan.tokens, width: plan.headWidth) + 15) / 16 * 16
   }
+
+  private var headCount: Int { partCount + plan.tokens * plan.neighbours }
 
   private var partCount: Int {
     max(
       ConvNNAttentionNeighbours.scratchCount(plan), ConvNNAttentionConvolution.scratchCount(plan))
+  }
+
+  private var headRows: HeadRows {
+    HeadRows(room: scratch.base + headCount, tokens: plan.tokens, width: plan.headWidth)
   }
 
   public func operations(outputTokens: Int) -> Int {
@@ -111,111 +123,128 @@ public final class ConvNNAttention: AttentionLayer {
 
   /// q as it is searched, of one image and head: rows of candidates, or of all tokens.
   private func queries(
-    _ qkv: Rows, _ searched: UnsafeMutablePointer<Float>, _ pass: LayerPass, image: Int, head: Int
+    _ q: Rows, _ searched: UnsafeMutablePointer<Float>, _ pass: LayerPass, image: Int, head: Int
   ) -> Rows {
     let extents = ConvNNAttentionProjections.Extents(plan: plan, outputTokens: pass.outputTokens)
     let column = head * plan.headWidth
     return extents.q == .candidates
       ? Rows(searched + image * plan.candidateCount * plan.width + column, stride: plan.width)
-      : Rows(qkv.row(image * plan.tokens) + column, stride: qkv.stride)
+      : q.from(row: image * plan.tokens, column: column)
   }
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
-    let (width, headWidth) = (plan.width, plan.headWidth)
+    let (tokens, width, headWidth) = (plan.tokens, plan.width, plan.headWidth)
     let wanted = pass.outputTokens
-    precondition(wanted == plan.tokens || (wanted == 1 && !needsAllTokens))
-    let qkv = projected.working
-    let candidateRows = plan.samples ? pass.images * plan.candidateCount : 0
-    let room = scratch.base
-    let unmerged = Rows(room + partCount, stride: headWidth)  // [T, d]
+    precondition(wanted == tokens || (wanted == 1 && !needsAllTokens))
+    let kept = projected.rows(stride: 3 * width)
+    let qk = searching.map { Rows($0.base, stride: 2 * width) } ?? kept
+    let merged = merged.rows(stride: width)
     candidates.draw(pass)
     projections.forward(
-      pass, input: input, qkv: qkv, searched: searched.working, candidates: candidates,
-      room: scratch.base + temporaryCount)
-    projected.keep(rows: pass.images * plan.tokens)
-    searched.keep(rows: candidateRows)
+      pass, input: input, qk: qk, v: kept.columns(from: 2 * width), searched: searched.working,
+      candidates: candidates, room: scratch.base + temporaryCount)
+    if searching != nil { kept.write(rows: pass.images * tokens, width: 2 * width, from: qk) }
+    searched.keep(rows: plan.samples ? pass.images * plan.candidateCount : 0)
     let kernels = pass.parameters + plan.convolutionOffset
     convolution.prepare(kernels)
+    let drops = pass.training && dropout > 0
     for image in 0..<pass.images {
+      if drops {
+        pass.randomness(.attentionDropout, image: image)
+          .fillKeepMask(
+            keep + image * wanted * width, count: wanted * width, dropping: dropout)
+      }
       for head in 0..<plan.heads {
         let slot = image * plan.heads + head
         let choice = choice(slot: slot, rows: wanted)
-        let k = Rows(
-          qkv.row(image * plan.tokens) + width + head * headWidth, stride: qkv.stride)
+        let column = head * headWidth
         neighbours.choose(
-          choice, rows: wanted, k: k,
-          q: queries(qkv, searched.working.base, pass, image: image, head: head), room: room)
-        let y = Rows(merged.working.base + image * wanted * width + head * headWidth, stride: width)
+          choice, rows: wanted, k: qk.from(row: image * tokens, column: width + column),
+          q: queries(qk, searched.working.base, pass, image: image, head: head),
+          room: scratch.base)
+        let y = merged.from(row: image * wanted, column: column)
+        let computed = headRows.target(y, .y)
+        let unmerged = plan.mixesTokens ? headRows.rows(.merged) : computed
         convolution.forward(
-          choice, slot: slot, rows: wanted, parameters: kernels, v: k.columns(from: width),
-          y: plan.mixesTokens ? unmerged : y, room: room)
-        if plan.mixesTokens { mergeAsReference(unmerged.base, y) }
-      }
-      if pass.training && dropout > 0 {
-        let count = wanted * width
-        let (y, mask) = (merged.working.base + image * count, keep + image * count)
-        pass.randomness(.attentionDropout, image: image)
-          .fillKeepMask(mask, count: count, dropping: dropout)
-        ck_apply_keep(y, y, mask, count, 1 / (1 - dropout))
+          choice, slot: slot, rows: wanted, parameters: kernels,
+          v: headRows.floats(
+            kept.from(row: image * tokens, column: 2 * width + column), count: tokens, .v),
+          y: unmerged, room: scratch.base)
+        if plan.mixesTokens { mergeAsReference(unmerged.base, computed) }
+        let mask = drops ? keep + image * wanted * width + column : nil
+        computed.keep(
+          rows: wanted, width: headWidth, mask: mask, maskStride: width, factor: factor, into: y)
       }
     }
     Linear.forward(
-      rows: pass.images * wanted, inputs: width, outputs: width,
-      x: merged.keep(rows: pass.images * wanted), weight: pass.parameters + 3 * width * width,
-      y: output)
+      rows: pass.images * wanted, inputs: width, outputs: width, x: merged,
+      weight: pass.parameters + 3 * width * width, y: output)
   }
 
+  private var factor: Float { 1 / (1 - dropout) }
+
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
-    let (width, headWidth) = (plan.width, plan.headWidth)
+    let (tokens, width, headWidth) = (plan.tokens, plan.width, plan.headWidth)
     let wanted = pass.outputTokens
     let rows = pass.images * wanted
     let gradients = pass.gradients!
     let last = 3 * width * width
-    let qkv = projected.restored(rows: pass.images * plan.tokens)
+    let kept = projected.rows(stride: 3 * width)
     let searched = searched.restored(
       rows: plan.samples ? pass.images * plan.candidateCount : 0)
-    let room = scratch.base
-    let unmerged = Rows(room + partCount, stride: headWidth)  // [T, d]
-    let dWeights = room + partCount + plan.tokens * headWidth  // [Q, K]
-    let gathered = room + temporaryCount  // [B·M, D]
-    let dMerged = gathered + projections.scratchCount(capacity: pass.images)  // [B·Q, D]
-    let dQkv = Rows(dMerged + rows * width, stride: 3 * width)  // [B·T, 3D]
-    let dSearched = dQkv.row(pass.images * plan.tokens)  // [B·M, D]
+    let dWeights = scratch.base + partCount  // [Q, K]
+    let gathered = scratch.base + temporaryCount  // [B·M, D]
+    var rest = gathered + projections.scratchCount(capacity: pass.images)
+    let dMerged = Rows(rest, stride: width, element: scratch.element)  // [B·Q, D]
+    rest += scratch.floats(for: rows * width)
+    let dQkv = Rows(rest, stride: 3 * width, element: scratch.element)  // [B·T, 3D]
+    let dSearched = rest + scratch.floats(for: pass.images * tokens * 3 * width)  // [B·M, D]
     Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
+      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.rows(stride: width),
       dWeight: gradients + last, beta: pass.gradientBeta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: width, dY: dOutput, weight: pass.parameters + last,
-      dX: Rows(dMerged, stride: width))
+      dX: dMerged)
 
     let kernels = pass.parameters + plan.convolutionOffset
     let dKernels = gradients + plan.convolutionOffset
+    let extents = ConvNNAttentionProjections.Extents(plan: plan, outputTokens: wanted)
+    let (asking, searchedTokens) = (
+      extents.rows(extents.k, plan: plan), extents.rows(extents.q, plan: plan)
+    )
     convolution.beginBackward()
     for image in 0..<pass.images {
-      if pass.training && dropout > 0 {
-        let count = wanted * width
-        let d = dMerged + image * count
-        ck_apply_keep(d, d, keep + image * count, count, 1 / (1 - dropout))
-      }
       for head in 0..<plan.heads {
         let slot = image * plan.heads + head
         let choice = choice(slot: slot, rows: wanted)
-        let k = Rows(
-          qkv.row(image * plan.tokens) + width + head * headWidth, stride: qkv.stride)
-        let dK = Rows(
-          dQkv.row(image * plan.tokens) + width + head * headWidth, stride: dQkv.stride)
-        let dMergedHead = Rows(
-          dMerged + image * wanted * width + head * headWidth, stride: width)
-        if plan.mixesTokens { splitAsReference(dMergedHead, unmerged.base) }
+        let column = head * headWidth
+        func part(_ rows: Rows, _ number: Int) -> Rows {
+          rows.from(row: image * tokens, column: number * width + column)
+        }
+        let (dK, dV) = (part(dQkv, 1), part(dQkv, 2))
+        let dQ = queries(dQkv, dSearched, pass, image: image, head: head)
+        let rounded = dMerged.from(row: image * wanted, column: column)
+        let dHead = headRows.target(rounded, .y)
+        let mask = pass.training && dropout > 0 ? keep + image * wanted * width + column : nil
+        rounded.keep(
+          rows: wanted, width: headWidth, mask: mask, maskStride: width, factor: factor, into: dHead
+        )
+        let unmerged = plan.mixesTokens ? headRows.rows(.merged) : dHead
+        if plan.mixesTokens { splitAsReference(dHead, unmerged.base) }
         convolution.backward(
           choice, slot: slot, rows: wanted, parameters: kernels, gradients: dKernels,
-          pointwiseBeta: slot == 0 ? pass.gradientBeta : 1, v: k.columns(from: width),
-          dY: plan.mixesTokens ? unmerged : dMergedHead, dWeights: dWeights,
-          dV: dK.columns(from: width), room: room)
+          pointwiseBeta: slot == 0 ? pass.gradientBeta : 1,
+          v: headRows.floats(part(kept, 2), count: tokens, .v), dY: unmerged, dWeights: dWeights,
+          dV: headRows.target(dV, .dV), room: scratch.base)
+        headRows.finish(dV, count: tokens, .dV)
         neighbours.backward(
-          choice, rows: wanted, k: k,
-          q: queries(qkv, searched.base, pass, image: image, head: head), dWeights: dWeights,
-          dK: dK, dQ: queries(dQkv, dSearched, pass, image: image, head: head), room: room)
+          choice, rows: wanted, k: headRows.floats(part(kept, 1), count: asking, .k),
+          q: headRows.floats(
+            queries(kept, searched.base, pass, image: image, head: head), count: searchedTokens, .q),
+          dWeights: dWeights, dK: headRows.target(dK, .dK), dQ: headRows.target(dQ, .dQ),
+          room: scratch.base)
+        headRows.finish(dK, count: asking, .dK)
+        headRows.finish(dQ, count: searchedTokens, .dQ)
       }
     }
     convolution.endBackward(dKernels, accumulate: pass.accumulate)

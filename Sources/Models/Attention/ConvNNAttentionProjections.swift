@@ -54,32 +54,36 @@ struct ConvNNAttentionProjections {
   }
 
   /// - Parameters:
-  ///   - qkv: q, k and v side by side [B·T, 3D]; only what is needed is written.
-  ///   - searched: q of candidates alone [B·M, D], instead of the first D columns of `qkv`.
+  ///   - qk: q and k side by side [B·T, 2D], of which only what is needed is written; `v`: [B·T, D]. In
+  ///     single precision v follows q and k in the same rows.
+  ///   - searched: q of candidates alone [B·M, D], instead of the first D columns of `qk`.
   ///   - room: `scratchCount` floats.
   func forward(
-    _ pass: LayerPass, input: Rows, qkv: Rows, searched: Rows,
+    _ pass: LayerPass, input: Rows, qk: Rows, v: Rows, searched: Rows,
     candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
   ) {
     let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
-    for run in extents.runs {
-      let weight = pass.parameters + run.lowerBound * width * width
-      let target = qkv.columns(from: run.lowerBound * width)
+    // Products that decide choices are more precise, and v may be rounded.
+    let isSplit = Matmul.precision == .mixed
+    let runs = extents.runs.flatMap {
+      isSplit ? [$0.clamped(to: 0..<2), $0.clamped(to: 2..<3)] : [$0]
+    }
+    for run in runs where !run.isEmpty {
+      let target = run.lowerBound < 2 ? qk.columns(from: run.lowerBound * width) : v
+      func project(rows: Int, x: Rows, y: Rows) {
+        Linear.forward(
+          rows: rows, inputs: width, outputs: run.count * width, x: x,
+          weight: pass.parameters + run.lowerBound * width * width, y: y,
+          keepsOrder: run.lowerBound < 2)
+      }
       switch extents[run.lowerBound] {
       case .none: break
-      case .all:
-        Linear.project(
-          rows: pass.images * tokens, inputs: width, width: width, parts: run, x: input,
-          weight: weight, y: target, keepsOrder: true)
-      case .first:
-        Linear.project(
-          rows: pass.images, inputs: width, width: width, parts: run, x: firsts(input),
-          weight: weight, y: firsts(target), keepsOrder: true)
+      case .all: project(rows: pass.images * tokens, x: input, y: target)
+      case .first: project(rows: pass.images, x: firsts(input), y: firsts(target))
       case .candidates:
         gather(pass, input, candidates, into: room)
-        Linear.project(
-          rows: pass.images * candidates.count, inputs: width, width: width, parts: run,
-          x: Rows(room, stride: width), weight: weight, y: searched, keepsOrder: true)
+        project(
+          rows: pass.images * candidates.count, x: Rows(room, stride: width), y: searched)
       }
     }
   }

@@ -106,13 +106,7 @@ public final class NeighborhoodAttention: AttentionLayer {
   }
 
   private func applyKeep(_ y: Rows, rows: Int) {
-    let factor = 1 / (1 - dropout)
-    if y.stride == width {
-      ck_apply_keep(y.base, y.base, keep, rows * width, factor)
-    } else {
-      for row in 0..<rows {
-        ck_apply_keep(y.row(row), y.row(row), keep + row * width, width, factor)
-      }
-    }
+    y.keep(
+      rows: rows, width: width, mask: keep, maskStride: width, factor: 1 / (1 - dropout), into: y)
   }
 }
