@@ -203,9 +203,12 @@ void ck_float_product(size_t m, size_t n, size_t k, float alpha, ck_matrix a, ck
   packed_floats *packed = product_memory(sizeof(packed_floats));
   // An empty sum is a stretch too.
   right_side right = {b, n, k, k == 0 ? 1 : parts_of(k, DEPTH)};
-  // Packing writes up to 15 depths too many.
-  const float *kept = packed_weight((packed_weight_key){b, n, k, 0},
-                                    4 * (packed_width(n) * k + 16 * TILE_COLUMNS), pack_all, &right);
+  // What is not transposed is packed by copying rows, which costs less than memory to keep it in. Packing
+  // writes up to 15 depths too many.
+  const float *kept =
+      b.transposed ? packed_weight((packed_weight_key){b, n, k, 0},
+                                   4 * (packed_width(n) * k + 16 * TILE_COLUMNS), pack_all, &right)
+                   : NULL;
   for (size_t i0 = 0; i0 < m; i0 += BLOCK_ROWS) {
     size_t block = m - i0 < BLOCK_ROWS ? m - i0 : BLOCK_ROWS;
     size_t panels = parts_of(block, TILE_ROWS);
