@@ -52,7 +52,7 @@ TILES HELPER void multiply_panels(const product_part *p, size_t column, int term
     } else if (terms == 2) {
       LOAD_A(0), LOAD_B(1), MULTIPLY;
       LOAD_B(0), MULTIPLY;
-      LOAD_A(1), MULTIPLY;
+      if (!p->in_place) LOAD_A(1), MULTIPLY;
     } else {
       LOAD_A(0), LOAD_B(2), MULTIPLY;
       LOAD_B(1), MULTIPLY;

@@ -103,7 +103,10 @@ VECTOR HELPER void pack_rounded(uint16_t *tiles, const ck_matrix *a, size_t rows
     for (size_t t = 0; t < panels * panel; t += TILE_SIZE) transpose(tiles + t);
 }
 
-// ---- several terms: depth d of a tile is followed by depth d + 16 ------------------------------
+// ---- several terms: depths are in order for two, and for three depth d is followed by depth d + 16 -
+
+/// Two terms of B meet rows of A that are read in place, in their order.
+HELPER int is_in_order(packing how) { return how.terms == 2; }
 
 /// What is left of x after part `term` went.
 VECTOR HELPER __m512i take(__m512i *x, int term) {
@@ -121,9 +124,10 @@ VECTOR HELPER void store_parts(uint16_t *line, __m512i first, __m512i second, pa
                        _mm512_or_si512(take(&second, t), _mm512_srli_epi32(take(&first, t), 16)));
 }
 
-/// 16 rows of memory and two vectors of each, `skip` numbers apart: the rows and numbers that count.
+/// 16 rows of memory, `step` numbers apart, and two vectors of each, `skip` numbers apart: the rows and numbers
+/// that count.
 typedef struct {
-  size_t index, skip;
+  size_t index, step, skip;
   size_t rows[2];
   uint32_t mask[2];
 } source;
@@ -136,10 +140,18 @@ VECTOR HELPER void pack_block(uint16_t *tile, const ck_matrix *a, source from, s
   size_t size = how.is_bf16 ? 2 : 4;
   for (size_t i = 0; i < 16; i++) {
     for (size_t h = 0; h < 2; h++) {
-      size_t at = from.index + i * a->stride + h * from.skip;
+      size_t at = from.index + i * from.step + h * from.skip;
       __builtin_prefetch((const char *)a->base + size * (at + ahead), 0, 2);
       uint32_t mask = i < from.rows[h] ? from.mask[h] : 0;
       parts[h][i] = _mm512_castps_si512(load(a, at, mask, alpha, how));
+    }
+    // Rows of depths: the even ones, then the odd ones.
+    if (is_in_order(how) && !a->transposed) {
+      const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+      __m512i left = parts[0][i], right = parts[1][i];
+      parts[0][i] = _mm512_permutex2var_epi32(left, even, right);
+      parts[1][i] = _mm512_permutex2var_epi32(
+          left, _mm512_or_si512(even, _mm512_set1_epi32(1)), right);
     }
     if (!is_transposing) store_parts(tile + i * TILE_DEPTH, parts[0][i], parts[1][i], how);
   }
@@ -163,15 +175,19 @@ VECTOR HELPER void pack_split(uint16_t *tiles, const ck_matrix *a, size_t rows, 
     uint16_t *tile = tiles + p * panel + s * step;
     size_t row = p * TILE_ROWS, d = s * TILE_DEPTH;
     size_t high = rows - row, deep = depth - d, deeper = beyond(depth, d + 16);
-    source from = {row * a->stride + d, 16, {16, 16}, {0xffff, 0xffff}};
-    if (a->transposed) from.index = d * a->stride + row, from.skip = 16 * a->stride;
+    source from = {row * a->stride + d, a->stride, 16, {16, 16}, {0xffff, 0xffff}};
+    if (a->transposed) {
+      from.index = d * a->stride + row;
+      from.step = (is_in_order(how) ? 2 : 1) * a->stride;
+      from.skip = (is_in_order(how) ? 1 : 16) * a->stride;
+    }
     if (high >= TILE_ROWS && deep >= TILE_DEPTH) {
       pack_block(tile, a, from, ahead, alpha, is_transposing, how);
       continue;
     }
     for (int h = 0; h < 2; h++) {
-      size_t left = h ? deeper : deep;
-      from.rows[h] = a->transposed ? left : high;
+      size_t left = h ? deeper : deep, lines = is_in_order(how) ? (deep + 1 - (size_t)h) / 2 : left;
+      from.rows[h] = a->transposed ? lines : high;
       from.mask[h] = mask_of(a->transposed ? high : left);
     }
     pack_block(tile, a, from, ahead, alpha, is_transposing, how);

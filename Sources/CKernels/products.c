@@ -109,10 +109,10 @@ typedef struct {
   const ck_finish *finish;
 } product;
 
-/// Whether rows of A are a unit's tiles as they lie.
+/// Whether rows of A are a unit's tiles as they lie: one term, which is all of a bfloat16 number.
 static int is_in_place(const product *p, size_t k0, size_t depth) {
   uintptr_t first = (uintptr_t)part(p->a, 0, k0).base;
-  return p->code->reads_in_place && p->terms == 1 && p->alpha == 1 && p->a.is_bf16 &&
+  return p->code->reads_in_place && p->terms <= 2 && p->alpha == 1 && p->a.is_bf16 &&
          !p->a.transposed && depth % TILE_DEPTH == 0 && p->a.stride % TILE_DEPTH == 0 &&
          first % CACHE_LINE == 0;
 }

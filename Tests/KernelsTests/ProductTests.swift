@@ -104,8 +104,8 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
-  @Test("rows of A that lie like tiles give the bits of any others", arguments: units)
-  func inPlace(unit: Int32) {
+  @Test("rows of A that lie like tiles give the bits of any others", arguments: units, [1, 2])
+  func inPlace(unit: Int32, terms: Int32) {
     var numbers = Numbers(6)
     for (m, n, k, gap) in [(1, 40, 32, 0), (16, 16, 64, 32), (21, 33, 96, 0), (70, 17, 4128, 64)] {
       let b = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
@@ -123,7 +123,7 @@ private let units = (0...ck_product_unit()).map { $0 }
         b.withMatrix { b in
           c.withUnsafeMutableBytes {
             ck_product(
-              unit, 1, m, n, k, 1, a, b, 0,
+              unit, terms, m, n, k, 1, a, b, 0,
               ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0), nil)
           }
         }
