@@ -69,7 +69,8 @@ final class EncoderBlock {
   /// - Parameters:
   ///   - pass: base pointers of the whole parameter slab; `pass.block` is the block's number.
   ///   - offsets: where the block's parameters lie.
-  ///   - x: [B·T, D], kept by the caller until `backward`; `y`: [B·Q, D].
+  ///   - x: [B·T, D], in single precision kept by the caller until `backward`; else `y` [B·Q, D] may be
+  ///     the same memory.
   func forward(
     _ pass: LayerPass, _ offsets: ParameterLayout.BlockOffsets, x: UnsafeMutablePointer<Float>,
     y: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
@@ -85,17 +86,16 @@ final class EncoderBlock {
     attentionPass.outputTokens = attendedTokens
     let clock = StretchClock()
     attention.forward(
-      attentionPass, input: norm1.rows,
-      output: Rows(attended, stride: width))
+      attentionPass, input: norm1.rows, output: Rows(attended, stride: width))
     attentionSeconds += clock.elapsed().other
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
     if drops { fillKeep(keepAttention, attentionPass, .residualDropout, images: images) }
-    // Where only the class token is wanted, the rows of x lie T apart.
-    // Behind all that is computed meanwhile.
+    // The end of the scratch, which nothing else takes in a forward pass.
     let hiddenFloats = Self.hiddenFloats(mlpWidth, hidden.element)
     let middle = middle?.base ?? scratch + images * tokens * (2 * width + hiddenFloats)
+    // Where only the class token is wanted, the rows of x lie T apart.
     ck_residual(
       middle, x, attended, nil, drops ? keepAttention : nil, wanted, width, width,
       outputTokens == tokens ? width : tokens * width,
@@ -189,8 +189,8 @@ final class EncoderBlock {
     norm1.restore(parameters: parameters + offsets.norm1, rows: images * tokens)
     let clock = StretchClock()
     attention.backward(
-      attentionPass, input: norm1.rows,
-      dOutput: Rows(dAttended, stride: width), dInput: Rows(dNormalized, stride: width))
+      attentionPass, input: norm1.rows, dOutput: Rows(dAttended, stride: width),
+      dInput: Rows(dNormalized, stride: width))
     attentionSeconds += clock.elapsed().other
 
     let sameRows = outputTokens == tokens
@@ -233,8 +233,7 @@ final class EncoderBlock {
     let slopes = slope.rows(stride: mlpWidth)
     let isFinished = Matmul.finishes
     Linear.forward(
-      rows: rows, inputs: width, outputs: mlpWidth, x: norm2.rows, weight: weight,
-      y: y,
+      rows: rows, inputs: width, outputs: mlpWidth, x: norm2.rows, weight: weight, y: y,
       finish: isFinished
         ? ck_finish(
           kind: Int32(CK_FINISH_GELU), bias: bias, keep: keep, factor: factor,

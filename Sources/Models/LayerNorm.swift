@@ -20,8 +20,7 @@ final class LayerNorm {
     self.width = width
     let keeps = scratch.element == .bfloat16
     output =
-      keeps
-      ? scratch.passing(count: most * width) : scratch.activations(count: count * width)
+      keeps ? scratch.passing(count: most * width) : scratch.activations(count: count * width)
     kept = keeps ? scratch.activations(count: count * width) : nil
     mean = FloatSlab(count: count)
     rstd = FloatSlab(count: count)

@@ -45,17 +45,18 @@ extension ModelConfiguration {
 
   /// At least as many floats as a training pass keeps per image: inputs, activations, probabilities; of
   /// one block, not of all, where a block is computed again before its backward pass. In mixed precision
-  /// most of them take half a float, and norms are made again.
+  /// they take half a float, and norms are made again.
   public func leastActivationsPerImage(recomputes: Bool, precision: Precision) -> Double {
     let (t, d, m, s) = (Double(tokens), Double(width), Double(mlpWidth), Double(imageSize))
     let inner = layer == .localAttention ? Double(numHeads * localHeadWidth) : d
     let (size, norm) = precision == .mixed ? (0.5, 0.0) : (1.0, d)
     let attention = t * (size * (4 * inner + pairsPerToken) + norm)
-    let block = attention + t * (size * 2 * m + norm + d)
+    let block = attention + t * (size * (2 * m + d) + norm)
     let blocks = Double(recomputes ? min(numLayers - 1, 1) : numLayers - 1)
     // Standard attention keeps next to nothing of the last block.
     let last = layer == .attention || layer == .branchAttention ? t * norm : attention
-    return 2 * 3 * s * s + t * (4 * d + m) + Double(numLayers - 1) * t * d + blocks * block + last
+    let inputs = Double(numLayers - 1) * t * d * (recomputes ? 1 : size)
+    return 2 * 3 * s * s + t * (4 * d + size * m) + inputs + blocks * block + last
   }
 
   /// At least as many floats as one compute thread needs beside that: scores of one head of one image.
