@@ -34,6 +34,7 @@ extension Rows {
     case .float: for row in 0..<rows { self.row(row).update(from: source.row(row), count: width) }
     }
   }
+
   /// These rows times mask · factor, into `target`, which may be they; without a mask, copies them.
   public func keep(
     rows: Int, width: Int, mask: UnsafePointer<UInt8>?, maskStride: Int, factor: Float,
