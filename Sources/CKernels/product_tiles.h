@@ -53,6 +53,7 @@ typedef struct {
   void (*multiply)(const product_part *part, int terms, int add, const finished_part *finished,
                    fetch_list *ahead);
   /// Whether A's rows may lie in place: bfloat16 numbers that begin at cache lines, of whole tiles' depth.
+  /// Such a unit packs one and two terms in order of depth.
   int reads_in_place;
 } product_code;
 

@@ -24,15 +24,20 @@ public enum Linear {
     rows: Int, inputs: Int, width: Int, parts: Range<Int>, x: Rows, weight: UnsafePointer<Float>,
     y: Rows, keepsOrder: Bool
   ) {
-    let isSplit = keepsOrder && Matmul.precision == .mixed
-    for run in isSplit ? [parts.clamped(to: 0..<2), parts.clamped(to: 2..<3)] : [parts]
-    where !run.isEmpty {
+    for run in keepsOrder ? runs(of: parts) : [parts] {
       let skipped = (run.lowerBound - parts.lowerBound) * width
       forward(
         rows: rows, inputs: inputs, outputs: run.count * width, x: x,
         weight: weight + skipped * inputs, y: y.columns(from: skipped),
         keepsOrder: keepsOrder && run.upperBound <= 2)
     }
+  }
+
+  /// Those of `parts`, of the maps to q, k and v, that one product makes where q and k are searched: in mixed
+  /// precision v has fewer bits.
+  static func runs(of parts: Range<Int>) -> [Range<Int>] {
+    guard Matmul.precision == .mixed else { return [parts] }
+    return [parts.clamped(to: 0..<2), parts.clamped(to: 2..<3)].filter { !$0.isEmpty }
   }
 
   /// dX [rows, inputs] = dY [rows, outputs] · W (+ β · dX).

@@ -20,9 +20,6 @@ public final class PackedWeights: @unchecked Sendable {
   /// To be called when the parameters have changed, while no thread computes.
   public func forget() { ck_packed_weights_forget(weights) }
 
-  /// Bytes that are kept.
-  public var byteCount: Int { ck_packed_weights_size(weights) }
-
   /// Runs `body`, whose products on this thread use `packed`, if there is any.
   @inline(__always)
   public static func with<Result>(_ packed: PackedWeights?, _ body: () throws -> Result) rethrows

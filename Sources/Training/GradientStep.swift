@@ -103,7 +103,7 @@ final class GradientStep {
     // What all ranks start from must be the same; a flipped bit shows here.
     let fingerprint = Checksum.value(
       of: UnsafeRawBufferPointer(start: parameters.base, count: parameters.count * 4))
-    replica.packed?.forget()
+    replica.packed.forget()
     let own = Result { try computeShards(step: step, images: images) }
     let computing = start.secondsUntilNow
     let waiting = (loader.waitedSeconds - waited) / Double(threads.count)

@@ -11,7 +11,7 @@ final class Replica {
   let engines: [any Engine]
   let parameters: FloatSlab
   /// What products keep of the parameters within a step.
-  let packed: PackedWeights?
+  let packed: PackedWeights
   let exchange: GradientExchange
   let optimizer: Optimizer
   /// With `--trace`.

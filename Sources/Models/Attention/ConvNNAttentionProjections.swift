@@ -63,12 +63,7 @@ struct ConvNNAttentionProjections {
     candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
   ) {
     let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
-    // Products that decide choices are more precise, and v may be rounded.
-    let isSplit = Matmul.precision == .mixed
-    let runs = extents.runs.flatMap {
-      isSplit ? [$0.clamped(to: 0..<2), $0.clamped(to: 2..<3)] : [$0]
-    }
-    for run in runs where !run.isEmpty {
+    for run in extents.runs.flatMap(Linear.runs(of:)) {
       let target = run.lowerBound < 2 ? qk.columns(from: run.lowerBound * width) : v
       func project(rows: Int, x: Rows, y: Rows) {
         Linear.forward(
