@@ -66,7 +66,6 @@ static inline int first_product_pair(int terms) {
   return PRODUCT_PAIRS - (terms == 1 ? 1 : terms == 2 ? 3 : PRODUCT_PAIRS);
 }
 
-extern const product_code product_code_portable;
 #if defined(__x86_64__)
 extern const product_code product_code_vector, product_code_tile;
 #endif

@@ -1,4 +1,4 @@
-// Matrix products from bfloat16 products, on AMX tiles, AVX512-BF16 or any vector unit.
+// Matrix products from bfloat16 products, on AMX tiles or AVX512-BF16; elsewhere of floats.
 //
 // Both operands are packed into tiles of 1 KB, from float or bfloat16 in either orientation: a block of B
 // once, then 32 rows of A at a time, whose parts of C, 32 x 32, are summed over the whole depth of the
@@ -32,12 +32,12 @@ typedef struct {
 _Static_assert(PANEL_ROWS * CK_DEEPEST_FINISHED <= BLOCK, "the deepest block has columns");
 _Static_assert(BLOCK_DEPTH <= CK_DEEPEST_FINISHED, "a block's rows of A have room");
 
-static const product_code *product_code_of(size_t wanted) {
+static const product_code *product_code_of(size_t unit) {
 #if defined(__x86_64__)
-  if (wanted == CK_UNIT_TILE) return &product_code_tile;
-  if (wanted == CK_UNIT_VECTOR) return &product_code_vector;
+  return unit == CK_UNIT_TILE ? &product_code_tile : &product_code_vector;
+#else
+  __builtin_trap();
 #endif
-  return &product_code_portable;
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -180,10 +180,14 @@ static void make_block(const product *p, block_of_b b, const uint16_t *tiles, in
 
 void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
+  int best = (int)smaller((size_t)wanted, (size_t)ck_product_unit());
+  if (best == CK_UNIT_PORTABLE) {
+    ck_float_product(ck_float_kernels(), terms == 1, m, n, k, alpha, a, b, beta, c, finish);
+    return;
+  }
   // Sums in float are where they belong already.
   static const ck_finish store = {.kind = CK_FINISH_STORE};
   if (!finish || finish->kind == CK_FINISH_STORE) finish = c.is_bf16 ? &store : NULL;
-  int best = (int)smaller((size_t)wanted, (size_t)ck_product_unit());
   product p = {product_code_of((size_t)best),
                product_memory(sizeof(packed_operands)),
                terms, m, n, k, alpha, a, b, c, finish};

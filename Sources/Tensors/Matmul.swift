@@ -41,8 +41,8 @@ public enum Matmul {
     } else if singleProducts != .blas {
       withFinish {
         ck_float_product(
-          m, n, k, alpha, matrix(a, transposed: transposeA), matrix(b, transposed: transposeB),
-          beta, c.base, c.stride, $0)
+          FloatKernels.best.rawValue, 0, m, n, k, alpha, matrix(a, transposed: transposeA),
+          matrix(b, transposed: transposeB), beta, matrix(c), $0)
       }
     } else {
       cblas_sgemm(
@@ -105,9 +105,12 @@ public enum Matmul {
   /// Who makes products of this precision, and with what, in words.
   public static func description(_ precision: Precision) -> String {
     switch (precision, singleProducts) {
-    case (.mixed, _): return "bfloat16 by \(unit.rawValue)"
+    case (.mixed, _):
+      return unit == .portable
+        ? "bfloat16 numbers by \(FloatKernels.best) kernels for floats"
+        : "bfloat16 by \(unit.rawValue)"
     case (.single, .split): return "float in three parts by \(unit.rawValue)"
-    case (.single, .native): return "float by AVX-512 kernels of its own"
+    case (.single, .native): return "float by \(FloatKernels.best) kernels of its own"
     case (.single, .blas): return "float by OpenBLAS \(coreName)"
     }
   }

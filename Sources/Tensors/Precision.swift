@@ -11,35 +11,64 @@ public enum Precision: String, Codable, Sendable, CaseIterable {
   public static let mixedDepth = Int(CK_DEEPEST_FINISHED)
 }
 
+/// This program's own kernels for floats, by the instructions they need.
+public enum FloatKernels: Int32, Sendable, CustomStringConvertible {
+  /// What every CPU has.
+  case base
+  /// AVX2 and FMA.
+  case avx2
+  case avx512
+
+  /// The best that this CPU has.
+  public static let best = FloatKernels(rawValue: ck_float_kernels()) ?? .base
+
+  public var description: String {
+    switch self {
+    case .base: return "portable"
+    case .avx2: return "AVX2"
+    case .avx512: return "AVX-512"
+    }
+  }
+}
+
 /// Who makes products in single precision.
 public enum SingleProducts: String, Sendable, CaseIterable {
-  /// This program, where the CPU has AVX-512.
+  /// This program, where the CPU has AVX2 or AVX-512.
   case native
   /// OpenBLAS.
   case blas = "openblas"
-  /// This program, from bfloat16 products of three parts of each number: no less exact, and faster on a
-  /// CPU whose AMX nobody else uses.
+  /// This program, from bfloat16 products of three parts of each number, where the CPU has instructions for
+  /// them: no less exact, and faster on a CPU whose AMX nobody else uses.
   case split
 
-  /// The fastest that a CPU is sure to have, with or without AVX-512.
-  public static func best(isNativeThere: Bool = isNativeThere) -> SingleProducts {
-    isNativeThere ? .native : .blas
+  /// Those that a CPU can do.
+  public static func available(
+    kernels: FloatKernels = .best, unit: ProductUnit = .best
+  ) -> [SingleProducts] {
+    allCases.filter {
+      switch $0 {
+      case .native: return kernels != .base
+      case .blas: return true
+      case .split: return unit != .portable
+      }
+    }
   }
 
-  public static let isNativeThere = ck_has_float_product() != 0
+  /// The fastest that a CPU is sure to have.
+  public static func best(kernels: FloatKernels = .best) -> SingleProducts {
+    kernels == .base ? .blas : .native
+  }
 
   /// Whether `split` divides the numbers of this product. Where they meet few others that takes longer than
   /// it saves, and native kernels make it. The number of rows has no say: it may depend on how a batch is
   /// divided, which must not change bits.
   @inlinable
-  static func splits(columns: Int, inner: Int) -> Bool {
-    !isNativeThere || (columns >= 128 && inner >= 128)
-  }
+  static func splits(columns: Int, inner: Int) -> Bool { columns >= 128 && inner >= 128 }
 }
 
 /// What makes products of bfloat16 numbers.
 public enum ProductUnit: String, Sendable, CaseIterable, Comparable {
-  /// Vector instructions for floats: any CPU has them, and they are slower than OpenBLAS.
+  /// Kernels for floats, on any CPU: rounded numbers at the speed of single precision at best.
   case portable
   /// AVX512-BF16's dot products.
   case avx512

@@ -36,13 +36,13 @@ enum KernelChoice {
     if flags.training.strictAMP {
       throw RunError.configuration(
         """
-        --amp_strict: this run would make bfloat16 products without instructions for them, more \
-        slowly than it trains without --use_amp.
+        --amp_strict: this run would make bfloat16 products without instructions for them, no \
+        faster than it trains without --use_amp.
         Leave out one of the two, or find a CPU with AVX512-BF16 or AMX.
         """)
     }
     if Ending.isFirst {
-      say("Note: without bfloat16 instructions --use_amp saves memory, but is slower.")
+      say("Note: without bfloat16 instructions --use_amp saves memory, but no time.")
     }
   }
 
@@ -50,8 +50,8 @@ enum KernelChoice {
   static func settle(
     core: String?, products: ProductsChoice?, unit: UnitChoice?, comparesBLAS: Bool = false
   ) throws {
-    Matmul.singleProducts = try (products ?? .auto).resolved()
     Matmul.unit = try (unit ?? .auto).resolved()
+    Matmul.singleProducts = try (products ?? .auto).resolved(unit: Matmul.unit)
     if Matmul.singleProducts == .blas || core != nil || comparesBLAS { try settle(core: core) }
     Matmul.useOneThread()
   }

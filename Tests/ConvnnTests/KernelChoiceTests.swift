@@ -10,20 +10,27 @@ import Testing
   @Test(
     "products in single precision",
     arguments: [
-      (ProductsChoice.auto, true, SingleProducts.native), (.auto, false, .blas),
-      (.native, true, .native), (.openblas, true, .blas), (.split, true, .split),
-      (.split, false, .split),
+      (ProductsChoice.auto, FloatKernels.avx512, SingleProducts.native), (.auto, .avx2, .native),
+      (.auto, .base, .blas), (.native, .avx2, .native), (.openblas, .avx512, .blas),
+      (.split, .avx512, .split),
     ])
-  func products(choice: ProductsChoice, isNativeThere: Bool, expected: SingleProducts) throws {
-    #expect(try choice.resolved(isNativeThere: isNativeThere) == expected)
+  func products(choice: ProductsChoice, kernels: FloatKernels, expected: SingleProducts) throws {
+    #expect(try choice.resolved(kernels: kernels, unit: .amx) == expected)
   }
 
-  @Test("native products need AVX-512") func nativeIsMissing() {
+  @Test(
+    "products that the CPU has no instructions for are refused",
+    arguments: [
+      (ProductsChoice.native, FloatKernels.base, ProductUnit.portable, "AVX2"),
+      (.split, .avx512, .portable, "avx512 or amx"), (.split, .avx2, .portable, "openblas"),
+    ])
+  func missing(choice: ProductsChoice, kernels: FloatKernels, unit: ProductUnit, words: String) {
     let error = #expect(throws: RunError.self) {
-      try ProductsChoice.native.resolved(isNativeThere: false)
+      try choice.resolved(kernels: kernels, unit: unit)
     }
     #expect(error?.code == .configuration)
-    #expect(error?.message.contains("--fp32_products native") == true)
+    #expect(error?.message.contains("--fp32_products \(choice.rawValue)") == true)
+    #expect(error?.message.contains(words) == true)
   }
 
   @Test("the unit of bfloat16 products is at most the best", arguments: ProductUnit.allCases)
@@ -52,7 +59,7 @@ import Testing
 
   @Test("every maker of products in single precision trains alike") func makersAgree() throws {
     let folder = try TemporaryFolder()
-    let makers = SingleProducts.allCases.filter { $0 != .native || SingleProducts.isNativeThere }
+    let makers = SingleProducts.available()
     var losses: [[Double]] = []
     var weights: Set<String> = []
     for maker in makers {

@@ -1,6 +1,7 @@
 // The promise: the same bits on any number of ranks and threads, killed and resumed or not.
 import Foundation
 import TensorFiles
+import Tensors
 import TestSupport
 import Testing
 
@@ -34,9 +35,11 @@ import Testing
     arguments: [
       "Attention", "KvtAttention", "Attention --reduce_dtype bf16", "Attention --use_amp",
       "ConvNNAttention --use_amp --sampling_type random --num_samples 6",
+    ]
       // Wide enough for products that are split.
-      "Attention --fp32_products split --d_hidden 128 --d_mlp 160",
-    ])
+      + SingleProducts.available().map {
+        "Attention --fp32_products \($0.rawValue) --d_hidden 128 --d_mlp 160"
+      })
   func ranks(layer: String) throws {
     let folder = try TemporaryFolder()
     let words = layer.split(separator: " ").map(String.init)

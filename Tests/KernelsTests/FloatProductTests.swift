@@ -1,19 +1,19 @@
-// Products of floats, on AVX-512 and out of three bfloat16 parts on every unit, against double precision.
+// Products of floats, by every kernel and out of three bfloat16 parts on every unit, against double precision.
 import CKernels
 import Testing
 
 enum FloatMaker: CustomTestStringConvertible, Sendable {
-  case native
+  case kernels(Int32)
   case split(unit: Int32)
 
   /// Those that this CPU has.
   static let all =
-    (ck_has_float_product() != 0 ? [FloatMaker.native] : [])
+    (0...ck_float_kernels()).map { FloatMaker.kernels($0) }
     + (0...ck_product_unit()).map { .split(unit: $0) }
 
   var testDescription: String {
     switch self {
-    case .native: return "native"
+    case .kernels(let kernels): return "kernels \(kernels)"
     case .split(let unit): return "split, unit \(unit)"
     }
   }
@@ -154,12 +154,11 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
     a.withMatrix { a in
       b.withMatrix { b in
         c.values.withUnsafeMutableBufferPointer {
+          let c = ck_matrix(base: $0.baseAddress, stride: stride, transposed: 0, is_bf16: 0)
           switch maker {
-          case .native:
-            ck_float_product(
-              t.m, t.n, t.k, t.alpha, a, b, t.beta, $0.baseAddress, stride, finish)
+          case .kernels(let kernels):
+            ck_float_product(kernels, 0, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           case .split(let unit):
-            let c = ck_matrix(base: $0.baseAddress, stride: stride, transposed: 0, is_bf16: 0)
             ck_product(unit, 3, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           }
         }

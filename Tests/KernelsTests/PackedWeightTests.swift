@@ -5,20 +5,20 @@ import Testing
 
 /// Who makes a product, and of what.
 enum WeightMaker: CustomTestStringConvertible, Sendable {
-  case float
-  case bfloat16(unit: Int32, terms: Int32)
+  case kernels(Int32, rounds: Int32)
+  case unit(Int32, terms: Int32)
 
   /// Those that this CPU has.
   static let all =
-    (ck_has_float_product() != 0 ? [WeightMaker.float] : [])
-    + (0...ck_product_unit()).flatMap { unit in
-      (1...3).map { .bfloat16(unit: unit, terms: $0) }
+    (0...ck_float_kernels()).flatMap { kernels in
+      (0...1).map { WeightMaker.kernels(kernels, rounds: $0) }
     }
+    + (0...ck_product_unit()).flatMap { unit in (1...3).map { .unit(unit, terms: $0) } }
 
   var testDescription: String {
     switch self {
-    case .float: return "float"
-    case .bfloat16(let unit, let terms): return "unit \(unit), \(terms) terms"
+    case .kernels(let kernels, let rounds): return "kernels \(kernels), rounds \(rounds)"
+    case .unit(let unit, let terms): return "unit \(unit), \(terms) terms"
     }
   }
 
@@ -32,14 +32,12 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
       let right = ck_matrix(
         base: weight, stride: transposed ? k : n, transposed: transposed ? 1 : 0, is_bf16: 0)
       c.withUnsafeMutableBytes { c in
+        let c = ck_matrix(base: c.baseAddress, stride: n, transposed: 0, is_bf16: 0)
         switch self {
-        case .float:
-          ck_float_product(
-            m, n, k, 1, left, right, 0, c.bindMemory(to: Float.self).baseAddress!, n, nil)
-        case .bfloat16(let unit, let terms):
-          ck_product(
-            unit, terms, m, n, k, 1, left, right, 0,
-            ck_matrix(base: c.baseAddress, stride: n, transposed: 0, is_bf16: 0), nil)
+        case .kernels(let kernels, let rounds):
+          ck_float_product(kernels, rounds, m, n, k, 1, left, right, 0, c, nil)
+        case .unit(let unit, let terms):
+          ck_product(unit, terms, m, n, k, 1, left, right, 0, c, nil)
         }
       }
     }
@@ -114,12 +112,12 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
       defer { ck_packed_weights_free(weights) }
       ck_use_packed_weights(weights)
       defer { ck_use_packed_weights(nil) }
-      let maker = WeightMaker.bfloat16(unit: 0, terms: 1)
+      let maker = WeightMaker.unit(0, terms: 1)
       _ = other.withUnsafeBufferPointer {
-        maker.multiply(a, $0.baseAddress!, m: 1, n: 10, k: 10, transposed: false)
+        maker.multiply(a, $0.baseAddress!, m: 1, n: 10, k: 10, transposed: true)
       }
       #expect(ck_packed_weights_size(weights) == 0)
-      _ = maker.multiply(a, slab.baseAddress!, m: 1, n: 10, k: 10, transposed: false)
+      _ = maker.multiply(a, slab.baseAddress!, m: 1, n: 10, k: 10, transposed: true)
       #expect(ck_packed_weights_size(weights) > 0)
     }
   }

@@ -1,4 +1,4 @@
-// Products of bfloat16 parts, on every unit that this CPU has, against double precision.
+// Products of bfloat16 parts, by everything that this CPU has, against double precision.
 import CKernels
 import Testing
 
@@ -35,11 +35,40 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
   }()
 }
 
-private let units = (0...ck_product_unit()).map { $0 }
+/// What makes a product of bfloat16 parts.
+enum ProductMaker: CustomTestStringConvertible, Sendable {
+  case unit(Int32)
+  /// Float kernels, which round for one term only.
+  case kernels(Int32)
+
+  /// Those that this CPU has.
+  static let all =
+    (0...ck_product_unit()).map { ProductMaker.unit($0) }
+    + (0...ck_float_kernels()).map { .kernels($0) }
+
+  var testDescription: String {
+    switch self {
+    case .unit(let unit): return "unit \(unit)"
+    case .kernels(let kernels): return "kernels \(kernels)"
+    }
+  }
+
+  /// C [m, n] = alpha · op(A) · op(B) + beta · C.
+  func multiply(
+    terms: Int32, _ m: Int, _ n: Int, _ k: Int, _ alpha: Float, _ a: ck_matrix, _ b: ck_matrix,
+    _ beta: Float, _ c: ck_matrix, _ finish: UnsafePointer<ck_finish>? = nil
+  ) {
+    switch self {
+    case .unit(let unit): ck_product(unit, terms, m, n, k, alpha, a, b, beta, c, finish)
+    case .kernels(let kernels):
+      ck_float_product(kernels, terms == 1 ? 1 : 0, m, n, k, alpha, a, b, beta, c, finish)
+    }
+  }
+}
 
 @Suite("Products of bfloat16 parts") struct ProductTests {
-  @Test("shapes, orientations, elements, terms", arguments: ProductCase.all, units)
-  func product(_ t: ProductCase, unit: Int32) {
+  @Test("shapes, orientations, elements, terms", arguments: ProductCase.all, ProductMaker.all)
+  func product(_ t: ProductCase, maker: ProductMaker) {
     var numbers = Numbers(UInt64(t.m * 1000 + t.n * 10 + t.k))
     let a = Operand(t.m, t.k, transposed: t.transposeA, half: t.halfA, gap: 3, &numbers)
     let b = Operand(t.k, t.n, transposed: t.transposeB, half: t.halfB, gap: 1, &numbers)
@@ -49,9 +78,9 @@ private let units = (0...ck_product_unit()).map { $0 }
     a.withMatrix { a in
       b.withMatrix { b in
         c.values.withUnsafeMutableBytes { c in
-          ck_product(
-            unit, Int32(t.terms), t.m, t.n, t.k, t.alpha, a, b, t.beta,
-            ck_matrix(base: c.baseAddress, stride: stride, transposed: 0, is_bf16: 0), nil)
+          maker.multiply(
+            terms: Int32(t.terms), t.m, t.n, t.k, t.alpha, a, b, t.beta,
+            ck_matrix(base: c.baseAddress, stride: stride, transposed: 0, is_bf16: 0))
         }
       }
     }
@@ -75,8 +104,8 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
-  @Test("a rounded result is the float result, rounded", arguments: units)
-  func rounded(unit: Int32) {
+  @Test("a rounded result is the float result, rounded", arguments: ProductMaker.all)
+  func rounded(maker: ProductMaker) {
     var numbers = Numbers(3)
     for (m, n, k) in [(33, 47, 100), (16, 32, 64), (40, 9, 1500)] {
       let a = Operand(m, k, transposed: false, half: true, gap: 0, &numbers)
@@ -87,11 +116,11 @@ private let units = (0...ck_product_unit()).map { $0 }
         b.withMatrix { b in
           floats.withUnsafeMutableBytes {
             let c = ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0)
-            ck_product(unit, 1, m, n, k, 1, a, b, 0, c, nil)
+            maker.multiply(terms: 1, m, n, k, 1, a, b, 0, c)
           }
           halves.withUnsafeMutableBytes {
             let c = ck_matrix(base: $0.baseAddress, stride: n + 2, transposed: 0, is_bf16: 1)
-            ck_product(unit, 1, m, n, k, 1, a, b, 0, c, nil)
+            maker.multiply(terms: 1, m, n, k, 1, a, b, 0, c)
           }
         }
       }
@@ -104,8 +133,10 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
-  @Test("rows of A that lie like tiles give the bits of any others", arguments: units, [1, 2])
-  func inPlace(unit: Int32, terms: Int32) {
+  @Test(
+    "rows of A that lie like tiles give the bits of any others", arguments: ProductMaker.all,
+    [1, 2])
+  func inPlace(maker: ProductMaker, terms: Int32) {
     var numbers = Numbers(6)
     for (m, n, k, gap) in [(1, 40, 32, 0), (16, 16, 64, 32), (21, 33, 96, 0), (70, 17, 4128, 64)] {
       let b = Operand(k, n, transposed: true, half: false, gap: 0, &numbers)
@@ -122,9 +153,9 @@ private let units = (0...ck_product_unit()).map { $0 }
         let a = ck_matrix(base: memory + offset, stride: k + gap, transposed: 0, is_bf16: 1)
         b.withMatrix { b in
           c.withUnsafeMutableBytes {
-            ck_product(
-              unit, terms, m, n, k, 1, a, b, 0,
-              ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0), nil)
+            maker.multiply(
+              terms: terms, m, n, k, 1, a, b, 0,
+              ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0))
           }
         }
         products.append(c)
@@ -135,8 +166,8 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
-  @Test("GELU and slopes on the way out", arguments: units, [true, false])
-  func finish(unit: Int32, drops: Bool) {
+  @Test("GELU and slopes on the way out", arguments: ProductMaker.all, [true, false])
+  func finish(maker: ProductMaker, drops: Bool) {
     var numbers = Numbers(4)
     for (m, n, k) in [(37, 45, 61), (33, 32, 20), (530, 17, 600)] {
       let x = Operand(m, k, transposed: false, half: true, gap: 0, &numbers)
@@ -162,8 +193,8 @@ private let units = (0...ck_product_unit()).map { $0 }
                         kind: Int32(kind), bias: bias.baseAddress,
                         keep: drops ? keep.baseAddress : nil, factor: 1.25,
                         slope: slope.baseAddress, sums: sums.baseAddress)
-                      ck_product(
-                        unit, 1, m, n, k, 1, a, b, 0,
+                      maker.multiply(
+                        terms: 1, m, n, k, 1, a, b, 0,
                         ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 1),
                         &finish)
                     }
@@ -202,8 +233,8 @@ private let units = (0...ck_product_unit()).map { $0 }
     }
   }
 
-  @Test("what is not a number stays in its row", arguments: units, [1, 2, 3])
-  func notANumber(unit: Int32, terms: Int32) {
+  @Test("what is not a number stays in its row", arguments: ProductMaker.all, [1, 2, 3])
+  func notANumber(maker: ProductMaker, terms: Int32) {
     var numbers = Numbers(5)
     let (m, n, k) = (20, 18, 40)
     var a = Operand(m, k, transposed: false, half: false, gap: 0, &numbers)
@@ -213,9 +244,9 @@ private let units = (0...ck_product_unit()).map { $0 }
     a.withMatrix { a in
       b.withMatrix { b in
         c.withUnsafeMutableBytes {
-          ck_product(
-            unit, terms, m, n, k, 1, a, b, 0,
-            ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0), nil)
+          maker.multiply(
+            terms: terms, m, n, k, 1, a, b, 0,
+            ck_matrix(base: $0.baseAddress, stride: n, transposed: 0, is_bf16: 0))
         }
       }
     }

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// What multiplies bfloat16 numbers: vector code for any CPU, AVX512-BF16's dot products, AMX's tiles.
+/// What multiplies bfloat16 numbers: float kernels, on any CPU, AVX512-BF16's dot products, AMX's tiles.
 enum { CK_UNIT_PORTABLE = 0, CK_UNIT_VECTOR = 1, CK_UNIT_TILE = 2 };
 
 /// The best unit that CPU and operating system grant this process.
@@ -51,6 +51,7 @@ typedef struct {
 /// two small parts is left out: errors of 2^-16.
 /// terms 3: each float is the exact sum of three bfloat16 numbers, and of the nine products of parts the
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
+/// The portable unit multiplies floats as they are where terms is 2 or 3.
 ///
 /// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
 /// CK_DEEPEST_FINISHED. A bfloat16 C and products of three terms can be finished. An element's bits depend on
@@ -59,14 +60,22 @@ enum { CK_DEEPEST_FINISHED = 16384 };
 void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
 
-/// Whether ck_float_product is there: it is for AVX-512.
-int ck_has_float_product(void);
+/// Kernels for floats, by the instructions they need: what every CPU has, AVX2 and FMA, AVX-512.
+enum { CK_FLOATS_BASE = 0, CK_FLOATS_AVX2 = 1, CK_FLOATS_AVX512 = 2 };
 
-/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, then finished; all are floats, and each sum
-/// is made in order of k, with one rounding a term, in stretches of at most 256 terms. beta 0 overwrites C.
-/// An element's bits depend on its row of A, its column of B and k only.
-void ck_float_product(size_t m, size_t n, size_t k, float alpha, ck_matrix a, ck_matrix b,
-                      float beta, float *c, size_t stride, const ck_finish *finish);
+/// The best that this CPU has.
+int ck_float_kernels(void);
+
+/// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, then finished. Each sum is made in order of k,
+/// with one rounding a term (two without FMA). beta 0 overwrites C.
+///
+/// kernels: at most the best.
+/// rounds 0: numbers are multiplied as they are, in stretches of at most 256 terms; C is float.
+/// rounds 1: alpha · A and B are rounded to bfloat16 (to nearest, ties to even) before; C is as in
+/// ck_product.
+/// An element's bits depend on its row of A, its column of B, k, the kernels and `rounds` only.
+void ck_float_product(int kernels, int rounds, size_t m, size_t n, size_t k, float alpha,
+                      ck_matrix a, ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
 
 /// Whether products of the calling thread are to be made of bfloat16 numbers; off at first.
 void ck_set_mixed_precision(int on);

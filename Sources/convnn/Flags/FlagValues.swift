@@ -46,16 +46,20 @@ enum UnitChoice: String, CaseIterable, ExpressibleByArgument {
 enum ProductsChoice: String, CaseIterable, ExpressibleByArgument {
   case auto, native, openblas, split
 
+  /// - Parameter unit: what makes bfloat16 products.
   /// - Throws: `RunError` (configuration) for kernels that the CPU has no instructions for.
-  func resolved(isNativeThere: Bool = SingleProducts.isNativeThere) throws -> SingleProducts {
-    guard let products = SingleProducts(rawValue: rawValue) else {
-      return .best(isNativeThere: isNativeThere)
-    }
-    guard products != .native || isNativeThere else {
+  func resolved(kernels: FloatKernels = .best, unit: ProductUnit = .best) throws -> SingleProducts {
+    guard let products = SingleProducts(rawValue: rawValue) else { return .best(kernels: kernels) }
+    let available = SingleProducts.available(kernels: kernels, unit: unit)
+    guard available.contains(products) else {
+      let reason =
+        products == .native
+        ? "this CPU, or the system it runs on, has no AVX2 with FMA"
+        : "it needs bfloat16 products by avx512 or amx, and here \(unit.rawValue) makes them"
       throw RunError.configuration(
         """
-        --fp32_products native: this CPU, or the system it runs on, has no AVX-512.
-        Give auto or openblas.
+        --fp32_products \(rawValue): \(reason).
+        Give auto or \(available.map(\.rawValue).joined(separator: " or ")).
         """)
     }
     return products

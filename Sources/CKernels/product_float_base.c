@@ -1,0 +1,21 @@
+// Products of floats by what every CPU has.
+#define TARGET
+#define TILE_VECTORS 1
+#define PACKED 8
+#define FETCH_DEPTHS 4
+#define HOLD(v)
+// As many rows of sums as registers hold, at least four registers a row.
+#if defined(__aarch64__)
+#define TILE_ROWS 6
+#define EACH_NUMBER_OF_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define TILE_ROWS 2
+#define EACH_NUMBER_OF_ROWS(X) X(1) X(2)
+#endif
+#define FLOAT_PRODUCT float_product_base
+#define load_columns load_floats
+#define store_columns store_floats
+#define transpose_lines transpose_lanes16
+
+#include "transpose_lanes.h"
+#include "product_float_tiles.h"
