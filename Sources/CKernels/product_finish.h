@@ -36,7 +36,7 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
                                       int is_bf16, int count) {
   lanes16 x[GELU_GROUP], slope[GELU_GROUP];
   size_t at = row * width + column;
-  for (int i = 0; i < count; i++) x[i] = LOAD16(sums + (size_t)i * stride);
+  for (int i = 0; i < count; i++) load_floats(&x[i], sums + (size_t)i * stride, n);
   if (kind == CK_FINISH_GELU) {
     lanes16 bias;
     load_floats(&bias, finish->bias + column, n);
