@@ -1,33 +1,8 @@
 // Bias, GELU, dropout, residual and column sums.
 #include "include/elementwise_kernels.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "approximations.h"
 #include "multiversion.h"
-
-void ck_flush_denormals(void) {
-#if defined(__x86_64__)
-  _mm_setcsr(_mm_getcsr() | 0x8040u);
-#elif defined(__aarch64__)
-  uint64_t control;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-  __asm__ volatile("msr fpcr, %0" ::"r"(control | (1ull << 24)));
-#endif
-}
-
-int ck_cpu_level(void) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return 2;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
-#endif
-  return 0;
-}
 
 MULTIVERSION
 void ck_bias_gelu(float *restrict u, float *restrict slope, const float *restrict bias,

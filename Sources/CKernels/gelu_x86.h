@@ -4,22 +4,9 @@
 
 #include <immintrin.h>
 
-#include "lanes.h"
+#include "gelu.h"
 
-/// Phi(-z) / exp(-z^2 / 2) = t P(t) with t = 1 / (1 + slope z), as in approximations.h; 2^f on [-1/2, 1/2].
-/// Lowest power first.
-static const float gelu_tail[] = {0.139619109f,   0.139905272f,  0.119495741f,
-                                  0.106917346f,   -0.0265961333f, 0.164430387f,
-                                  -0.260456322f,  0.146322778f,  -0.0296381747f};
-static const float gelu_power[] = {1.0f,           0.6931472057f,  0.2402264689f, 0.05550328775f,
-                                   0.009618488957f, 0.0013399932f, 0.0001534581404f};
-/// The same for results that are rounded to bfloat16: minimax polynomials of degree 3, whose relative errors
-/// of 1e-4 are a twentieth of that rounding.
-static const float gelu_rough_tail[] = {0.191651518f, 0.147643107f, 0.282572676f, -0.121871891f};
-static const float gelu_rough_power[] = {0.9999280684f, 0.6932609878f, 0.2426112093f,
-                                         0.05517170402f};
-
-/// Of `count` vectors, at most GELU_GROUP, side by side, because each is one long chain.
+/// As gelu16, with AVX-512's reciprocal and powers of two.
 LANES_TARGET HELPER void gelu_x86(lanes16 *v, lanes16 *derivative, int count, int is_rough) {
   const float *tail = is_rough ? gelu_rough_tail : gelu_tail;
   const float *power = is_rough ? gelu_rough_power : gelu_power;

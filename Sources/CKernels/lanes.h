@@ -70,31 +70,4 @@ HELPER void exp16(lanes16 *v) {
   *v = x < -87.0f ? (lanes16)0.0f : p * (lanes16)exponent;
 }
 
-/// GELU and its derivative of GELU_GROUP vectors, as gelu_and_derivative computes them; several side by
-/// side, because each is one long chain.
-enum { GELU_GROUP = 4 };
-#define EACH for (int i = 0; i < count; i++)
-HELPER void gelu16(lanes16 *v, lanes16 *derivative, int count) {
-  lanes16 bell[GELU_GROUP], t[GELU_GROUP], p[GELU_GROUP];
-  EACH bell[i] = -0.5f * v[i] * v[i];
-  EACH exp16(&bell[i]);
-  EACH t[i] = 1.0f / (1.0f + 0.35f * (v[i] < 0 ? -v[i] : v[i]));
-  EACH p[i] = -0.0296381747f;
-  EACH p[i] = p[i] * t[i] + 0.146322778f;
-  EACH p[i] = p[i] * t[i] - 0.260456322f;
-  EACH p[i] = p[i] * t[i] + 0.164430387f;
-  EACH p[i] = p[i] * t[i] - 0.0265961333f;
-  EACH p[i] = p[i] * t[i] + 0.106917346f;
-  EACH p[i] = p[i] * t[i] + 0.119495741f;
-  EACH p[i] = p[i] * t[i] + 0.139905272f;
-  EACH p[i] = p[i] * t[i] + 0.139619109f;
-  EACH {
-    lanes16 x = v[i], tail = bell[i] * (p[i] * t[i]);
-    lanes16 cumulative = x < 0 ? tail : 1.0f - tail;
-    v[i] = x * cumulative;
-    derivative[i] = cumulative + x * (bell[i] * 0.398942280401432678f);
-  }
-}
-#undef EACH
-
 #endif

@@ -2,12 +2,13 @@
 #ifndef CKERNELS_PRODUCT_FINISH_H
 #define CKERNELS_PRODUCT_FINISH_H
 
+#include "gelu.h"
 #include "include/product_kernels.h"
 #include "lanes_part.h"
 
 // A file for one instruction set may define what computes GELU there.
 #ifndef FINISH_GELU
-#define FINISH_GELU(v, derivative, count, is_bf16) gelu16(v, derivative, count)
+#define FINISH_GELU gelu16
 #endif
 
 /// The first n of numbers as C has them, from number `at` on.

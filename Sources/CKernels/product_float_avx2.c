@@ -3,6 +3,7 @@
 
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES_TARGET TARGET
+#define GELU_GROUP 2
 // Twelve of the sixteen registers hold sums.
 #define TILE_ROWS 6
 #define TILE_VECTORS 1

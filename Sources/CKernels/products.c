@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "include/cpu.h"
 #include "product_memory.h"
 #include "product_tiles.h"
 #include "product_weights.h"
@@ -45,9 +46,7 @@ static int unit;
 
 static int find_unit(void) {
 #if defined(__linux__) && defined(__x86_64__)
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+  if (ck_cpu_level() < CK_LEVEL_AVX512 || !__builtin_cpu_supports("avx512bf16"))
     return CK_UNIT_PORTABLE;
   // The kernel keeps the tiles' registers only for processes that ask: ARCH_REQ_XCOMP_PERM, XTILEDATA.
   if (__builtin_cpu_supports("amx-bf16") && syscall(SYS_arch_prctl, 0x1023, 18) == 0)
@@ -182,7 +181,7 @@ void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish) {
   int best = (int)smaller((size_t)wanted, (size_t)ck_product_unit());
   if (best == CK_UNIT_PORTABLE) {
-    ck_float_product(ck_float_kernels(), terms == 1, m, n, k, alpha, a, b, beta, c, finish);
+    ck_float_product(ck_cpu_level(), terms == 1, m, n, k, alpha, a, b, beta, c, finish);
     return;
   }
   // Sums in float are where they belong already.

@@ -41,7 +41,7 @@ public enum Matmul {
     } else if singleProducts != .blas {
       withFinish {
         ck_float_product(
-          FloatKernels.best.rawValue, 0, m, n, k, alpha, matrix(a, transposed: transposeA),
+          VectorLevel.best.rawValue, 0, m, n, k, alpha, matrix(a, transposed: transposeA),
           matrix(b, transposed: transposeB), beta, matrix(c), $0)
       }
     } else {
@@ -107,10 +107,10 @@ public enum Matmul {
     switch (precision, singleProducts) {
     case (.mixed, _):
       return unit == .portable
-        ? "bfloat16 numbers by \(FloatKernels.best) kernels for floats"
+        ? "bfloat16 numbers by \(VectorLevel.best) kernels for floats"
         : "bfloat16 by \(unit.rawValue)"
     case (.single, .split): return "float in three parts by \(unit.rawValue)"
-    case (.single, .native): return "float by \(FloatKernels.best) kernels of its own"
+    case (.single, .native): return "float by \(VectorLevel.best) kernels of its own"
     case (.single, .blas): return "float by OpenBLAS \(coreName)"
     }
   }

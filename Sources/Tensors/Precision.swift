@@ -11,8 +11,8 @@ public enum Precision: String, Codable, Sendable, CaseIterable {
   public static let mixedDepth = Int(CK_DEEPEST_FINISHED)
 }
 
-/// This program's own kernels for floats, by the instructions they need.
-public enum FloatKernels: Int32, Sendable, CustomStringConvertible {
+/// Vector instructions, by which there are kernels.
+public enum VectorLevel: Int32, Sendable, CustomStringConvertible {
   /// What every CPU has.
   case base
   /// AVX2 and FMA.
@@ -20,11 +20,11 @@ public enum FloatKernels: Int32, Sendable, CustomStringConvertible {
   case avx512
 
   /// The best that this CPU has.
-  public static let best = FloatKernels(rawValue: ck_float_kernels()) ?? .base
+  public static let best = VectorLevel(rawValue: ck_cpu_level()) ?? .base
 
   public var description: String {
     switch self {
-    case .base: return "portable"
+    case .base: return "baseline"
     case .avx2: return "AVX2"
     case .avx512: return "AVX-512"
     }
@@ -43,11 +43,11 @@ public enum SingleProducts: String, Sendable, CaseIterable {
 
   /// Those that a CPU can do.
   public static func available(
-    kernels: FloatKernels = .best, unit: ProductUnit = .best
+    level: VectorLevel = .best, unit: ProductUnit = .best
   ) -> [SingleProducts] {
     allCases.filter {
       switch $0 {
-      case .native: return kernels != .base
+      case .native: return level != .base
       case .blas: return true
       case .split: return unit != .portable
       }
@@ -55,8 +55,8 @@ public enum SingleProducts: String, Sendable, CaseIterable {
   }
 
   /// The fastest that a CPU is sure to have.
-  public static func best(kernels: FloatKernels = .best) -> SingleProducts {
-    kernels == .base ? .blas : .native
+  public static func best(level: VectorLevel = .best) -> SingleProducts {
+    level == .base ? .blas : .native
   }
 
   /// Whether `split` divides the numbers of this product. Where they meet few others that takes longer than

@@ -1,5 +1,4 @@
 // A run in words: args.txt, model.txt, the first lines and the head of report.html.
-import CKernels
 import Foundation
 import Models
 import Reports
@@ -46,7 +45,6 @@ struct RunDescription {
   ) -> [(name: String, value: String)] {
     let c = trainer.configuration
     let m = c.model
-    let vectors = ["base instruction set", "AVX2", "AVX-512"][min(2, max(0, Int(ck_cpu_level())))]
     return [
       ("Layer", m.layer.rawValue),
       ("Data set", "\(c.dataset.rawValue), \(m.numClasses) classes"),
@@ -68,7 +66,7 @@ struct RunDescription {
         "\(c.optimizer.rawValue), learning rate \(c.learningRate), schedule \(c.scheduler.rawValue)"
       ),
       ("Seed", "\(c.seed)"),
-      ("Kernels", "products of \(Matmul.description(c.precision)), else \(vectors)"),
+      ("Kernels", "products of \(Matmul.description(c.precision)), else \(VectorLevel.best)"),
       ("Folder", c.outputFolder),
     ]
   }

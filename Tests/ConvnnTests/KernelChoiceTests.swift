@@ -10,23 +10,23 @@ import Testing
   @Test(
     "products in single precision",
     arguments: [
-      (ProductsChoice.auto, FloatKernels.avx512, SingleProducts.native), (.auto, .avx2, .native),
+      (ProductsChoice.auto, VectorLevel.avx512, SingleProducts.native), (.auto, .avx2, .native),
       (.auto, .base, .blas), (.native, .avx2, .native), (.openblas, .avx512, .blas),
       (.split, .avx512, .split),
     ])
-  func products(choice: ProductsChoice, kernels: FloatKernels, expected: SingleProducts) throws {
-    #expect(try choice.resolved(kernels: kernels, unit: .amx) == expected)
+  func products(choice: ProductsChoice, level: VectorLevel, expected: SingleProducts) throws {
+    #expect(try choice.resolved(level: level, unit: .amx) == expected)
   }
 
   @Test(
     "products that the CPU has no instructions for are refused",
     arguments: [
-      (ProductsChoice.native, FloatKernels.base, ProductUnit.portable, "AVX2"),
+      (ProductsChoice.native, VectorLevel.base, ProductUnit.portable, "AVX2"),
       (.split, .avx512, .portable, "avx512 or amx"), (.split, .avx2, .portable, "openblas"),
     ])
-  func missing(choice: ProductsChoice, kernels: FloatKernels, unit: ProductUnit, words: String) {
+  func missing(choice: ProductsChoice, level: VectorLevel, unit: ProductUnit, words: String) {
     let error = #expect(throws: RunError.self) {
-      try choice.resolved(kernels: kernels, unit: unit)
+      try choice.resolved(level: level, unit: unit)
     }
     #expect(error?.code == .configuration)
     #expect(error?.message.contains("--fp32_products \(choice.rawValue)") == true)

@@ -8,7 +8,7 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
 
   /// Those that this CPU has.
   static let all =
-    (0...ck_float_kernels()).map { FloatMaker.kernels($0) }
+    (0...ck_cpu_level()).map { FloatMaker.kernels($0) }
     + (0...ck_product_unit()).map { .split(unit: $0) }
 
   var testDescription: String {

@@ -10,7 +10,7 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
 
   /// Those that this CPU has.
   static let all =
-    (0...ck_float_kernels()).flatMap { kernels in
+    (0...ck_cpu_level()).flatMap { kernels in
       (0...1).map { WeightMaker.kernels(kernels, rounds: $0) }
     }
     + (0...ck_product_unit()).flatMap { unit in (1...3).map { .unit(unit, terms: $0) } }

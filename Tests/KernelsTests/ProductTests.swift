@@ -44,7 +44,7 @@ enum ProductMaker: CustomTestStringConvertible, Sendable {
   /// Those that this CPU has.
   static let all =
     (0...ck_product_unit()).map { ProductMaker.unit($0) }
-    + (0...ck_float_kernels()).map { .kernels($0) }
+    + (0...ck_cpu_level()).map { .kernels($0) }
 
   var testDescription: String {
     switch self {

@@ -10,6 +10,7 @@
 #include "attention_kernels.h"
 #include "band_kernels.h"
 #include "bfloat16_kernels.h"
+#include "cpu.h"
 #include "elementwise_kernels.h"
 #include "image_kernels.h"
 #include "loss_kernels.h"

@@ -5,12 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Flushes denormals to zero in the calling thread, results and operands alike.
-void ck_flush_denormals(void);
-
-/// What this CPU's vectors can do: 2 AVX-512 (F, BW, DQ, VL), 1 AVX2 with FMA, 0 less.
-int ck_cpu_level(void);
-
 /// One row block of the MLP's hidden layer: with a = u + bias,
 /// hidden = m * GELU(a) and slope = m * GELU'(a), where m = keep * factor (keep may be null: m = 1).
 /// u [rows, width] is overwritten with hidden; slope is what the backward pass multiplies by.

@@ -60,21 +60,15 @@ enum { CK_DEEPEST_FINISHED = 16384 };
 void ck_product(int unit, int terms, size_t m, size_t n, size_t k, float alpha, ck_matrix a,
                 ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
 
-/// Kernels for floats, by the instructions they need: what every CPU has, AVX2 and FMA, AVX-512.
-enum { CK_FLOATS_BASE = 0, CK_FLOATS_AVX2 = 1, CK_FLOATS_AVX512 = 2 };
-
-/// The best that this CPU has.
-int ck_float_kernels(void);
-
 /// C [m, n] = alpha · op(A) [m, k] · op(B) [k, n] + beta · C, then finished. Each sum is made in order of k,
 /// with one rounding a term (two without FMA). beta 0 overwrites C.
 ///
-/// kernels: at most the best.
+/// level: of vector instructions (cpu.h), at most the CPU's.
 /// rounds 0: numbers are multiplied as they are, in stretches of at most 256 terms; C is float.
 /// rounds 1: alpha · A and B are rounded to bfloat16 (to nearest, ties to even) before; C is as in
 /// ck_product.
-/// An element's bits depend on its row of A, its column of B, k, the kernels and `rounds` only.
-void ck_float_product(int kernels, int rounds, size_t m, size_t n, size_t k, float alpha,
+/// An element's bits depend on its row of A, its column of B, k, the level and `rounds` only.
+void ck_float_product(int level, int rounds, size_t m, size_t n, size_t k, float alpha,
                       ck_matrix a, ck_matrix b, float beta, ck_matrix c, const ck_finish *finish);
 
 /// Whether products of the calling thread are to be made of bfloat16 numbers; off at first.

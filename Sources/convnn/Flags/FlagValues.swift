@@ -48,9 +48,9 @@ enum ProductsChoice: String, CaseIterable, ExpressibleByArgument {
 
   /// - Parameter unit: what makes bfloat16 products.
   /// - Throws: `RunError` (configuration) for kernels that the CPU has no instructions for.
-  func resolved(kernels: FloatKernels = .best, unit: ProductUnit = .best) throws -> SingleProducts {
-    guard let products = SingleProducts(rawValue: rawValue) else { return .best(kernels: kernels) }
-    let available = SingleProducts.available(kernels: kernels, unit: unit)
+  func resolved(level: VectorLevel = .best, unit: ProductUnit = .best) throws -> SingleProducts {
+    guard let products = SingleProducts(rawValue: rawValue) else { return .best(level: level) }
+    let available = SingleProducts.available(level: level, unit: unit)
     guard available.contains(products) else {
       let reason =
         products == .native
