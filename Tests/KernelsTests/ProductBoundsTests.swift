@@ -36,7 +36,7 @@ private final class GuardedBytes {
     for _ in 0..<150 {
       let (m, n, k) = (1 + random(70), 1 + random(70), 1 + random(coin() ? 40 : 300))
       let isHalf = coin()
-      let kind = isHalf ? random(3) : 0
+      let kind = random(3)
 
       /// A matrix without anything behind its last row.
       func matrix(_ rows: Int, _ columns: Int, half: Bool, gap: Int, transposed: Bool)
