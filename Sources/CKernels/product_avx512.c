@@ -13,8 +13,9 @@ VECTOR HELPER void multiply_tile_pair(__m512 sums[16], const uint16_t *a, const 
       for (size_t d = 0; d < TILE_DEPTH; d += 2) {
         __m512bh line = (__m512bh)_mm512_load_si512(right + d * 16);
         for (size_t r = 0; r < 16; r++) {
-          __m512i both = _mm512_set1_epi32(*(const int32_t *)(left + r * TILE_DEPTH + d));
-          sums[r] = _mm512_dpbf16_ps(sums[r], (__m512bh)both, line);
+          int32_t both;
+          __builtin_memcpy(&both, left + r * TILE_DEPTH + d, sizeof both);
+          sums[r] = _mm512_dpbf16_ps(sums[r], (__m512bh)_mm512_set1_epi32(both), line);
         }
       }
     }

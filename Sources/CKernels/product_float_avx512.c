@@ -30,7 +30,13 @@ TARGET HELPER void store_columns(float *p, const lanes16 *v, size_t n) {
   _mm512_mask_storeu_ps(p, mask_of(n), (__m512)*v);
 }
 
-TARGET HELPER void transpose_lines(lanes16 *lines) { transpose16((__m512i *)lines); }
+/// By way of a copy, because a lanes16 may lie where no __m512i may.
+TARGET HELPER void transpose_lines(lanes16 *lines) {
+  __m512i r[16];
+  for (int i = 0; i < 16; i++) r[i] = (__m512i)lines[i];
+  transpose16(r);
+  for (int i = 0; i < 16; i++) lines[i] = (lanes16)r[i];
+}
 
 #include "product_float_tiles.h"
 

@@ -87,7 +87,8 @@ void ck_philox_keep_mask(uint8_t *restrict mask, size_t n, const uint32_t *key,
   enum { group = 1024, lanes_each = 16 };
   typedef uint8_t bytes16 __attribute__((ext_vector_type(16), aligned(1)));
   for (size_t i = 0; i < n; i += group) {
-    uint32_t seeds[lanes_each], at[4] = {0, counter[1], counter[2], counter[3]};
+    uint32_t seeds[lanes_each] __attribute__((aligned(sizeof(words16))));
+    uint32_t at[4] = {0, counter[1], counter[2], counter[3]};
     for (uint32_t b = 0; b < 4; b++) {
       at[0] = counter[0] + (uint32_t)(4 * (i / group)) + b;
       ck_philox4x32(seeds + 4 * b, at, key, 10);
