@@ -1,162 +1,154 @@
-// Products of bfloat16 tiles by AMX.
+// Matrix products from bfloat16 products, on AMX tiles.
+//
+// Both operands are packed into tiles of 1 KB, from float or bfloat16 in either orientation: a block of B
+// once, then 32 rows of A at a time, whose parts of C, 32 x 32, are summed over the whole depth of the
+// block in registers. Packing costs (m + n) k, the product m n k.
 #if defined(__x86_64__)
-#include "product_x86.h"
+#include "product_amx.h"
 
-#define TILES \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+#include <string.h>
+
+#include "product.h"
+#include "product_memory.h"
+#include "product_weights.h"
+
+enum {
+  /// Numbers of a block of B, which stays in the second-level cache: 1 MB.
+  BLOCK = 1 << 19,
+  BLOCK_COLUMNS = 768,
+  /// Depth of a block times terms. A bfloat16 C, which cannot hold sums, needs its whole depth at once.
+  BLOCK_DEPTH = 3072,
+};
 
 typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-} tile_configuration __attribute__((aligned(64)));
+  uint16_t a[PANEL_ROWS * CK_DEEPEST_FINISHED];
+  uint16_t b[BLOCK];
+} packed_operands;
+_Static_assert(PANEL_ROWS * CK_DEEPEST_FINISHED <= BLOCK, "the deepest block has columns");
+_Static_assert(BLOCK_DEPTH <= CK_DEEPEST_FINISHED, "a block's rows of A have room");
 
-// Tiles 0 to 3 hold C, 4 and 5 two tiles of A, 6 and 7 two of B.
-#define LOAD_A(t) \
-  _tile_loadd(4, a0 + (t) * TILE_SIZE, stride), _tile_loadd(5, a1 + (t) * TILE_SIZE, stride)
-#define LOAD_B(t) \
-  _tile_loadd(6, b0 + (t) * TILE_SIZE, 64), _tile_loadd(7, b1 + (t) * TILE_SIZE, 64)
-#define MULTIPLY                                                                         \
-  _tile_dpbf16ps(0, 4, 6), _tile_dpbf16ps(1, 4, 7), _tile_dpbf16ps(2, 5, 6), \
-      _tile_dpbf16ps(3, 5, 7)
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/// The rows that are used of the upper tiles of A and C, and of the lower ones.
-TILES HELPER void use_tiles(size_t upper, size_t lower) {
-  tile_configuration configuration = {.palette = 1};
-  for (int t = 0; t < 8; t++) {
-    configuration.row_bytes[t] = 64;
-    configuration.rows[t] = TILE_ROWS;
+/// Row `row`, column `column` of op(A) on.
+static ck_matrix part(ck_matrix a, size_t row, size_t column) {
+  size_t skip = a.transposed ? column * a.stride + row : row * a.stride + column;
+  a.base = (const char *)a.base + skip * (a.is_bf16 ? 2 : 4);
+  return a;
+}
+
+/// B's columns are packed as rows of its transpose, but paired by depth.
+static ck_matrix transpose(ck_matrix b) {
+  b.transposed = !b.transposed;
+  return b;
+}
+
+static void clear(ck_matrix c, size_t m, size_t n) {
+  for (size_t i = 0; i < m; i++)
+    memset((char *)part(c, i, 0).base, 0, n * (c.is_bf16 ? 2 : 4));
+}
+
+/// Where `rows` rows of op(A), `depth` deep, lie.
+static fetch_part runs_of(ck_matrix a, size_t row, size_t column, size_t rows, size_t depth) {
+  size_t size = a.is_bf16 ? 2 : 4;
+  return runs(part(a, row, column).base, size * a.stride, a.transposed ? depth : rows,
+              size * (a.transposed ? rows : depth));
+}
+
+/// A product, and with what it is made.
+typedef struct {
+  const product *asked;
+  packed_operands *packed;
+  int terms;
+} plan;
+
+/// Whether rows of A are tiles as they lie: bfloat16 numbers, which are one term, that begin at cache lines, of
+/// whole tiles' depth. One and two terms are packed in order of depth.
+static int is_in_place(const plan *q, size_t k0, size_t depth) {
+  const product *p = q->asked;
+  uintptr_t first = (uintptr_t)part(p->a, 0, k0).base;
+  return q->terms <= 2 && p->alpha == 1 && p->a.is_bf16 && !p->a.transposed &&
+         depth % TILE_DEPTH == 0 && p->a.stride % TILE_DEPTH == 0 && first % CACHE_LINE == 0;
+}
+
+/// A part of op(B): `columns` from n0 on, `depth` deep from k0 on.
+typedef struct {
+  size_t n0, columns, k0, depth;
+} block_of_b;
+
+static block_of_b block_at(const plan *q, size_t n0, size_t k0) {
+  const product *p = q->asked;
+  size_t deepest = p->c.is_bf16 ? CK_DEEPEST_FINISHED : BLOCK_DEPTH / (size_t)q->terms;
+  size_t depth = smaller(p->k - k0, deepest);
+  size_t panels = BLOCK / ((size_t)q->terms * steps_of(depth) * TILE_SIZE);
+  size_t most = smaller(panels * TILE_ROWS, BLOCK_COLUMNS);
+  return (block_of_b){n0, smaller(p->n - n0, most), k0, depth};
+}
+
+/// The block to the right, or the first one further down; of no depth behind the last.
+static block_of_b block_after(const plan *q, block_of_b b) {
+  const product *p = q->asked;
+  size_t n0 = b.n0 + b.columns, k0 = b.k0;
+  if (n0 == p->n) n0 = 0, k0 += b.depth;
+  return k0 < p->k ? block_at(q, n0, k0) : (block_of_b){0};
+}
+
+#define EACH_BLOCK(q, b)                                                                            \
+  for (block_of_b b = (q)->asked->n > 0 && (q)->asked->k > 0 ? block_at(q, 0, 0) : (block_of_b){0}; \
+       b.depth > 0; b = block_after(q, b))
+
+/// Numbers that `columns` of B, `depth` deep, take when they are packed.
+static size_t packed_size(size_t columns, size_t depth, int terms) {
+  return (columns + TILE_ROWS - 1) / TILE_ROWS * steps_of(depth) * (size_t)terms * TILE_SIZE;
+}
+
+static void pack_block(const plan *q, block_of_b b, uint16_t *tiles) {
+  ck_matrix columns = transpose(part(q->asked->b, b.k0, b.n0));
+  amx_pack(tiles, columns, b.columns, b.depth, 1, q->terms, 1);
+}
+
+/// All blocks, one behind the other.
+static void pack_blocks(void *tiles, const void *context) {
+  const plan *q = context;
+  uint16_t *next = tiles;
+  EACH_BLOCK(q, b) {
+    pack_block(q, b, next);
+    next += packed_size(b.columns, b.depth, q->terms);
   }
-  configuration.rows[0] = configuration.rows[1] = configuration.rows[4] = (uint8_t)upper;
-  configuration.rows[2] = configuration.rows[3] = configuration.rows[5] = (uint8_t)lower;
-  _tile_loadconfig(&configuration);
 }
 
-/// Lines that are asked for in the time of four products of tiles.
-enum { FETCHED_LINES = 6 };
-
-/// Adds to the four tiles of C, those from column `column` of the part on, what the panels give. Where the
-/// second panel of an operand would lie outside, the first is computed again and dropped.
-TILES HELPER void multiply_panels(const product_part *p, size_t column, int terms,
-                                  fetch_list *ahead) {
-  size_t steps = steps_of(p->depth), next = (size_t)terms * TILE_SIZE, panel = panel_of(p, terms);
-  size_t stride = p->in_place ? 2 * p->in_place : 64, next_a = p->in_place ? TILE_DEPTH : next;
-  const uint16_t *a0 = p->a, *a1 = a0;
-  if (p->rows > TILE_ROWS) a1 += p->in_place ? TILE_ROWS * p->in_place : panel;
-  const uint16_t *b0 = p->b + column / TILE_ROWS * panel;
-  const uint16_t *b1 = column + TILE_ROWS < p->columns ? b0 + panel : b0;
-  for (size_t s = 0; s < steps; s++) {
-    for (int line = 0; line < FETCHED_LINES * terms; line++) fetch_line(ahead);
-    if (terms == 1) {
-      LOAD_A(0), LOAD_B(0), MULTIPLY;
-    } else if (terms == 2) {
-      LOAD_A(0), LOAD_B(1), MULTIPLY;
-      LOAD_B(0), MULTIPLY;
-      if (!p->in_place) LOAD_A(1), MULTIPLY;
-    } else {
-      LOAD_A(0), LOAD_B(2), MULTIPLY;
-      LOAD_B(1), MULTIPLY;
-      LOAD_B(0), MULTIPLY;
-      LOAD_A(2), MULTIPLY;
-      LOAD_A(1), MULTIPLY;
-      LOAD_B(1), MULTIPLY;
-    }
-    a0 += next_a, a1 += next_a, b0 += next, b1 += next;
+/// C's part that a block of B makes, finished if the block is the deepest; plus what C holds if `add`.
+static void make_block(const plan *q, block_of_b b, const uint16_t *tiles, int add) {
+  const product *p = q->asked;
+  int in_place = is_in_place(q, b.k0, b.depth);
+  for (size_t m0 = 0; m0 < p->m; m0 += PANEL_ROWS) {
+    size_t rows = smaller(p->m - m0, PANEL_ROWS), next = m0 + rows;
+    ck_matrix a = part(p->a, m0, b.k0);
+    if (!in_place) amx_pack(q->packed->a, a, rows, b.depth, p->alpha, q->terms, 0);
+    void *c = (void *)part(p->c, m0, b.n0).base;
+    product_part sums = {in_place ? a.base : q->packed->a, tiles, rows, b.columns, b.depth,
+                         c, p->c.stride, in_place ? a.stride : 0};
+    finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, b.n0, p->n, p->finish};
+    fetch_list ahead = {
+        .parts[2] = runs_of(p->a, next, b.k0, smaller(p->m - next, PANEL_ROWS), b.depth)};
+    int finishes = p->finish && b.k0 + b.depth == p->k;
+    amx_multiply(&sums, q->terms, add, finishes ? &finished : NULL, &ahead);
   }
 }
 
-enum { WIDTH = PANEL_ROWS };
-
-VECTOR HELPER void copy(float *to, size_t to_stride, const float *from, size_t from_stride,
-                        size_t rows, size_t columns) {
-  for (size_t r = 0; r < rows; r++)
-    for (size_t h = 0; h < columns; h += 16) {
-      __mmask16 mask = (__mmask16)mask_of(columns - h);
-      _mm512_mask_storeu_ps(to + r * to_stride + h, mask,
-                            _mm512_maskz_loadu_ps(mask, from + r * from_stride + h));
-    }
-}
-
-/// Columns of the part that are left from `column` on, of at most two tiles.
-HELPER size_t columns_from(const product_part *p, size_t column) {
-  if (column >= p->columns) return 0;
-  return p->columns - column < WIDTH ? p->columns - column : WIDTH;
-}
-
-/// Asks for what will be written, or read beside it, to the right of the two tiles at `column`.
-HELPER void fetch_next(fetch_list *ahead, const product_part *p, size_t column, const finished_part *f) {
-  size_t next = column + WIDTH, size = f && f->is_bf16 ? 2 : 4, bytes = size * columns_from(p, next);
-  ahead->now = 0;
-  ahead->parts[0] = f ? runs((char *)f->c + size * next, size * f->stride, p->rows, bytes)
-                      : runs(p->sums + next, size * p->stride, p->rows, bytes);
-  if (f && f->finish->slope)
-    ahead->parts[1] = runs((char *)f->finish->slope + size * (f->row * f->n + f->column + next),
-                           size * f->n, p->rows, bytes);
-}
-
-enum { NOT_FINISHED = -1 };
-
-/// `kind` of finish, or NOT_FINISHED.
-TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
-                                 const finished_part *f, int kind, int is_bf16,
-                                 fetch_list *ahead) {
-  int is_high = p->rows > TILE_ROWS;
-  use_tiles(is_high ? TILE_ROWS : p->rows, is_high ? p->rows - TILE_ROWS : p->rows);
-  // In the first-level cache: sums that are to be finished, and those of an edge.
-  float part[PANEL_ROWS * WIDTH] __attribute__((aligned(64)));
-  for (size_t j = 0; j < p->columns; j += WIDTH) {
-    float *sums = p->sums + j;
-    size_t columns = columns_from(p, j);
-    int is_whole = columns == WIDTH && is_high;
-    float *c = is_whole ? sums : part;
-    size_t stride = is_whole ? p->stride : WIDTH;
-    fetch_next(ahead, p, j, kind == NOT_FINISHED ? NULL : f);
-    if (add) {
-      if (!is_whole) copy(part, WIDTH, sums, p->stride, p->rows, columns);
-      _tile_loadd(0, c, stride * 4);
-      _tile_loadd(1, c + TILE_ROWS, stride * 4);
-      _tile_loadd(2, c + TILE_ROWS * stride, stride * 4);
-      _tile_loadd(3, c + TILE_ROWS * stride + TILE_ROWS, stride * 4);
-    } else {
-      _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);
-    }
-    multiply_panels(p, j, terms, ahead);
-    if (kind != NOT_FINISHED) c = part, stride = WIDTH;
-    _tile_stored(0, c, stride * 4);
-    _tile_stored(1, c + TILE_ROWS, stride * 4);
-    _tile_stored(2, c + TILE_ROWS * stride, stride * 4);
-    _tile_stored(3, c + TILE_ROWS * stride + TILE_ROWS, stride * 4);
-    if (kind == NOT_FINISHED) {
-      if (!is_whole) copy(sums, p->stride, part, WIDTH, p->rows, columns);
-      continue;
-    }
-    for (size_t h = 0; h < columns; h += TILE_ROWS)
-      finish_rows(part + h, WIDTH, p->rows, columns - h, f->row, f->column + j + h, f->n, f->c, j + h,
-                  f->stride, f->finish, kind, is_bf16);
+void amx_product(const product *p, int terms) {
+  plan q = {p, product_memory(sizeof(packed_operands)), terms};
+  if (p->k == 0 && p->beta == 0) clear(p->c, p->m, p->n);
+  // A bfloat16 C changes the blocks of a deep B.
+  int way = 1 + terms * 2 + (p->c.is_bf16 != 0);
+  const uint16_t *kept =
+      packed_weight((packed_weight_key){p->b, p->n, p->k, way},
+                    2 * packed_size(p->n, p->k, terms), pack_blocks, &q);
+  EACH_BLOCK(&q, block) {
+    if (!kept) pack_block(&q, block, q.packed->b);
+    make_block(&q, block, kept ? kept : q.packed->b, block.k0 > 0 || p->beta != 0);
+    if (kept) kept += packed_size(block.columns, block.depth, terms);
   }
-  _tile_release();
 }
-
-TILES static void multiply_tile(const product_part *p, int terms, int add, const finished_part *f,
-                                fetch_list *ahead) {
-  // Compiled once for each.
-#define CASE(TERMS, KIND, IS_BF16)                                                    \
-  if (terms == TERMS && (f ? f->finish->kind : NOT_FINISHED) == KIND &&               \
-      (f && f->is_bf16) == IS_BF16)                                                   \
-  return multiply_tiles(p, TERMS, add, f, KIND, IS_BF16, ahead)
-  CASE(1, NOT_FINISHED, 0);
-  CASE(2, NOT_FINISHED, 0);
-  CASE(3, NOT_FINISHED, 0);
-  CASE(3, CK_FINISH_GELU, 0);
-  CASE(3, CK_FINISH_SLOPE, 0);
-  CASE(1, CK_FINISH_STORE, 1);
-  CASE(1, CK_FINISH_GELU, 1);
-  CASE(1, CK_FINISH_SLOPE, 1);
-#undef CASE
-  __builtin_trap();
-}
-
-const product_code product_code_tile = {product_pack_x86, multiply_tile, 1};
 
 #else
 typedef int no_x86;

@@ -37,8 +37,8 @@ public enum SingleProducts: String, Sendable, CaseIterable {
   case native
   /// OpenBLAS.
   case blas = "openblas"
-  /// This program, from bfloat16 products of three parts of each number, where the CPU has instructions for
-  /// them: no less exact, and faster on a CPU whose AMX nobody else uses.
+  /// This program, by AMX, from bfloat16 products of three parts of each number: no less exact, and faster
+  /// where nobody else uses the CPU's AMX.
   case split
 
   /// Those that a CPU can do.
@@ -49,7 +49,7 @@ public enum SingleProducts: String, Sendable, CaseIterable {
       switch $0 {
       case .native: return level != .base
       case .blas: return true
-      case .split: return unit != .portable
+      case .split: return unit == .amx
       }
     }
   }

@@ -22,7 +22,8 @@ import Testing
     "products that the CPU has no instructions for are refused",
     arguments: [
       (ProductsChoice.native, VectorLevel.base, ProductUnit.portable, "AVX2"),
-      (.split, .avx512, .portable, "avx512 or amx"), (.split, .avx2, .portable, "openblas"),
+      (.split, .avx512, .avx512, "products by amx"), (.split, .avx512, .portable, "by amx"),
+      (.split, .avx2, .portable, "openblas"),
     ])
   func missing(choice: ProductsChoice, level: VectorLevel, unit: ProductUnit, words: String) {
     let error = #expect(throws: RunError.self) {

@@ -51,7 +51,7 @@ typedef struct {
 /// two small parts is left out: errors of 2^-16.
 /// terms 3: each float is the exact sum of three bfloat16 numbers, and of the nine products of parts the
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
-/// The portable unit multiplies floats as they are where terms is 2 or 3.
+/// Only tiles make several terms: the other units multiply floats as they are then, which is faster there.
 ///
 /// beta is 0 (C is overwritten) or 1. C is float, or bfloat16 with beta 0, terms 1 and k at most
 /// CK_DEEPEST_FINISHED. A bfloat16 C and products of three terms can be finished. An element's bits depend on

@@ -55,7 +55,7 @@ enum ProductsChoice: String, CaseIterable, ExpressibleByArgument {
       let reason =
         products == .native
         ? "this CPU, or the system it runs on, has no AVX2 with FMA"
-        : "it needs bfloat16 products by avx512 or amx, and here \(unit.rawValue) makes them"
+        : "it needs bfloat16 products by amx, and here \(unit.rawValue) makes them"
       throw RunError.configuration(
         """
         --fp32_products \(rawValue): \(reason).

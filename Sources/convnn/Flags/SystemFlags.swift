@@ -52,8 +52,8 @@ struct SystemFlags: ParsableArguments {
   @Option(
     name: .customLong("fp32_products"),
     help: """
-      Single-precision products: native (AVX2, AVX-512), openblas, split into bfloat16 parts, or \
-      auto: native where the CPU has AVX2 (default: auto).
+      Single-precision products: native (AVX2, AVX-512), openblas, split into bfloat16 parts \
+      (AMX), or auto: native where the CPU has AVX2 (default: auto).
       """)
   var products: ProductsChoice?
   @Option(

@@ -1,33 +1,50 @@
-// Matrix products of floats, for a file that says for which instruction set: what it defines is below.
+// Matrix products whose sums are lanes of vectors, for a file that says for which instruction set: what it
+// defines is below.
 //
 // C is made in tiles of a few rows and columns, which stay in registers over a stretch of the depth. A tile's
 // columns of B are packed once and stay in the first-level cache while all rows pass by; A is read where it
 // lies, or packed if it is transposed or has to be rounded or widened. Training walks through far more memory
 // than caches hold, so each tile asks for what the next ones need.
 //
+// What a lane multiplies at a time is a word of 32 bits: a float, or two bfloat16 numbers, of one depth and of
+// the next.
+//
 // TARGET         attribute of its functions, also as LANES_TARGET
 // TILE_ROWS      of C
 // TILE_VECTORS   of 16 columns
-// PACKED         floats from one depth of packed A to the next, 8 or 16
-// FETCH_DEPTHS   after how many depths to ask for a line
+// PACKED         words from one depth of packed A to the next, 8 or 16
+// FETCH_DEPTHS   after how many words of depth to ask for a line
 // HOLD(v)        keeps the compiler from loading ahead of sums; may be empty
 // EACH_NUMBER_OF_ROWS(X)   X(1) to X(TILE_ROWS)
-// FLOAT_PRODUCT  name of what it is for
+// LANES_PRODUCT  name of what it is for
 // load_columns, store_columns   like load_floats, store_floats
 // transpose_lines   of 16 lanes16
+// WORD_DEPTHS    numbers of a word: 1 if not defined, otherwise with
+//   ADD_WORDS(sum, x, y)   sum += x * y
+//   load_along, load_across   see below
 #include "fetch_ahead.h"
+#include "product.h"
 #include "product_finish.h"
-#include "product_float.h"
 #include "product_memory.h"
 #include "product_weights.h"
 
 enum {
   TILE_COLUMNS = 16 * TILE_VECTORS,
-  /// Of a stretch: its columns of B take at most 32 KB.
+  /// Words of a stretch: its columns of B take at most 32 KB.
   DEPTH = 256,
   /// Of rows of A that pass by: half a megabyte when packed, of the second-level cache.
   BLOCK_PANELS = (1 << 19) / (4 * DEPTH * PACKED),
 };
+
+#ifndef WORD_DEPTHS
+#define WORD_DEPTHS 1
+#define ADD_WORDS(sum, x, y) (sum) += (x) * (y)
+#endif
+
+/// As wide as a float, wherever numbers lie.
+typedef float word __attribute__((aligned(4 / WORD_DEPTHS), may_alias));
+
+HELPER size_t words_of(size_t depth) { return (depth + WORD_DEPTHS - 1) / WORD_DEPTHS; }
 
 // ---- one tile ----------------------------------------------------------------------------------
 
@@ -41,9 +58,9 @@ typedef struct {
 #define EACH_ROW _Pragma("clang loop unroll(full)") for (size_t i = 0; i < rows; i++)
 #define EACH_VECTOR _Pragma("clang loop unroll(full)") for (size_t h = 0; h < vectors; h++)
 
-/// c = alpha · a · b + beta · c of `rows` rows and 16 · `vectors` columns; a's rows lie `row_step`, its depths
-/// `depth_step` floats apart.
-TARGET HELPER void make_tile(const float *a, size_t row_step, size_t depth_step, const float *b,
+/// c = alpha · a · b + beta · c of `rows` rows, 16 · `vectors` columns and `depth` words; a's rows lie
+/// `row_step`, its depths `depth_step` words apart.
+TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, const float *b,
                              size_t depth, const tile *t, fetch_list *ahead, size_t rows,
                              size_t vectors) {
   lanes16 sums[TILE_ROWS][TILE_VECTORS];
@@ -54,7 +71,7 @@ TARGET HELPER void make_tile(const float *a, size_t row_step, size_t depth_step,
     EACH_VECTOR right[h] = LOAD16(b + 16 * h);           \
     EACH_ROW {                                           \
       lanes16 x = a[i * row_step];                       \
-      EACH_VECTOR sums[i][h] += x * right[h];            \
+      EACH_VECTOR ADD_WORDS(sums[i][h], x, right[h]);    \
     }                                                    \
     EACH_ROW EACH_VECTOR HOLD(sums[i][h]);               \
     a += depth_step;                                     \
@@ -82,12 +99,12 @@ TARGET HELPER void make_tile(const float *a, size_t row_step, size_t depth_step,
   }
 }
 
-typedef void tile_maker(const float *a, size_t row_step, const float *b, size_t depth,
+typedef void tile_maker(const word *a, size_t row_step, const float *b, size_t depth,
                         const tile *t, fetch_list *ahead);
 
 // By number of rows and of vectors, for A in rows and in columns.
 #define MAKER(ROWS, VECTORS, BY_DEPTH)                                                        \
-  TARGET static void make_##ROWS##_##VECTORS##_##BY_DEPTH(const float *a, size_t row_step,    \
+  TARGET static void make_##ROWS##_##VECTORS##_##BY_DEPTH(const word *a, size_t row_step,     \
                                                           const float *b, size_t depth,       \
                                                           const tile *t, fetch_list *ahead) { \
     make_tile(a, BY_DEPTH ? 1 : row_step, BY_DEPTH ? PACKED : 1, b, depth, t, ahead, ROWS,    \
@@ -131,8 +148,9 @@ typedef struct {
   int rounds;
 } operand;
 
-/// Numbers from p on, as the product has them: 16, or the first n.
-TARGET HELPER void load_operand(lanes16 *v, const operand *o, const void *p, size_t n) {
+#if WORD_DEPTHS == 1
+/// 16 words of a row of memory that goes along the depth: from p on, of the n depths that are left.
+TARGET HELPER void load_along(lanes16 *v, const operand *o, const void *p, size_t n) {
   if (o->x.is_bf16)
     load_bf16(v, p, n);
   else
@@ -142,7 +160,20 @@ TARGET HELPER void load_operand(lanes16 *v, const operand *o, const void *p, siz
   round16(v);
 }
 
-/// The first PACKED numbers of v.
+/// 16 words of rows of memory that go across the depth: of the n columns that are left from p on, where
+/// `depths` are left.
+TARGET HELPER void load_across(lanes16 *v, const operand *o, const void *p, size_t depths,
+                               size_t n) {
+  (void)depths;
+  load_along(v, o, p, n);
+}
+#else
+TARGET HELPER void load_along(lanes16 *v, const operand *o, const void *p, size_t n);
+TARGET HELPER void load_across(lanes16 *v, const operand *o, const void *p, size_t depths,
+                               size_t n);
+#endif
+
+/// The first PACKED words of v.
 HELPER void store_packed(float *p, const lanes16 *v) {
   if (PACKED == 16) {
     STORE16(p, *v);
@@ -154,53 +185,55 @@ HELPER void store_packed(float *p, const lanes16 *v) {
 
 HELPER size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/// `columns` of op(B), `depth` deep: [depth][TILE_COLUMNS], with up to 15 depths of zeros behind.
+/// `columns` of op(B), `depth` deep: [word][TILE_COLUMNS], with up to 15 words of zeros behind.
 TARGET static void pack_b(float *out, const operand *b, size_t d0, size_t j0, size_t depth,
                           size_t columns) {
   for (size_t j = 0; j < columns; j += 16) {
     size_t count = columns - j;
+    float *next = out + j;
     if (!b->x.transposed) {
-      for (size_t d = 0; d < depth; d++) {
+      for (size_t d = 0; d < depth; d += WORD_DEPTHS, next += TILE_COLUMNS) {
         lanes16 v;
-        load_operand(&v, b, at(&b->x, d0 + d, j0 + j), count);
-        STORE16(out + d * TILE_COLUMNS + j, v);
+        load_across(&v, b, at(&b->x, d0 + d, j0 + j), depth - d, count);
+        STORE16(next, v);
       }
     } else {
-      for (size_t d = 0; d < depth; d += 16) {
+      for (size_t d = 0; d < depth; d += 16 * WORD_DEPTHS) {
         lanes16 lines[16];
         for (size_t i = 0; i < 16; i++) {
           lines[i] = 0;
-          if (i < count) load_operand(&lines[i], b, at(&b->x, d0 + d, j0 + j + i), depth - d);
+          if (i < count) load_along(&lines[i], b, at(&b->x, d0 + d, j0 + j + i), depth - d);
         }
         transpose_lines(lines);
-        for (size_t i = 0; i < 16; i++) STORE16(out + (d + i) * TILE_COLUMNS + j, lines[i]);
+        for (size_t i = 0; i < 16; i++, next += TILE_COLUMNS) STORE16(next, lines[i]);
       }
     }
   }
 }
 
-/// Packed rows of A, `depth` deep, need so many floats.
-HELPER size_t panel_size(size_t depth) { return PACKED * (depth + 16); }
+/// Packed rows of A, so many words deep, need so many words.
+HELPER size_t panel_size(size_t words) { return PACKED * (words + 16); }
 
-/// From a packed row of A to the next, where rows are packed one by one.
-HELPER size_t row_size(size_t depth) { return (depth + 15) / 16 * 16; }
+/// From a packed row of A to the next, where rows are packed one by one, in words.
+HELPER size_t row_size(size_t depth) { return (words_of(depth) + 15) / 16 * 16; }
 
-/// `rows` of op(A), from row i0 of m on: [depth][PACKED] of a transposed A, else [rows][row_size].
+/// `rows` of op(A), from row i0 of m on: [word][PACKED] of a transposed A, else [rows][row_size].
 TARGET static void pack_a(float *out, const operand *a, size_t i0, size_t m, size_t d0,
                           size_t rows, size_t depth) {
   lanes16 v;
   if (a->x.transposed) {
     // The rows behind come along where there are enough of them, because whole vectors are faster.
     size_t count = m - i0 < 16 ? rows : 16;
-    for (size_t d = 0; d < depth; d++) {
-      load_operand(&v, a, at(&a->x, i0, d0 + d), count);
-      store_packed(out + d * PACKED, &v);
+    for (size_t d = 0; d < depth; d += WORD_DEPTHS, out += PACKED) {
+      load_across(&v, a, at(&a->x, i0, d0 + d), depth - d, count);
+      store_packed(out, &v);
     }
   } else {
-    for (size_t i = 0; i < rows; i++)
-      for (size_t d = 0; d < depth; d += 16) {
-        load_operand(&v, a, at(&a->x, i0 + i, d0 + d), depth - d);
-        STORE16(out + i * row_size(depth) + d, v);
+    for (size_t i = 0; i < rows; i++, out += row_size(depth))
+      for (size_t w = 0; WORD_DEPTHS * w < depth; w += 16) {
+        size_t d = WORD_DEPTHS * w;
+        load_along(&v, a, at(&a->x, i0 + i, d0 + d), depth - d);
+        STORE16(out + w, v);
       }
   }
 }
@@ -214,7 +247,7 @@ HELPER size_t parts_of(size_t n, size_t most) { return (n + most - 1) / most; }
 
 /// Where sums of a tile of C are finished, and what it leaves in C.
 TARGET static void finish_tile(const float *sums, size_t stride, size_t rows, size_t columns,
-                               size_t row, size_t column, const float_product *p) {
+                               size_t row, size_t column, const product *p) {
   void *c = (void *)at(&p->c, row, column);
 #define FINISH(KIND, IS_BF16)                                                                      \
   for (size_t h = 0; h < columns; h += 16)                                                         \
@@ -237,9 +270,12 @@ typedef struct {
   size_t n, k, stretches;
 } right_side;
 
-HELPER size_t stretch_begin(const right_side *r, size_t s) { return begin(r->k, r->stretches, s); }
+/// Stretches are of whole words, but for the end.
+HELPER size_t stretch_begin(const right_side *r, size_t s) {
+  return smaller(WORD_DEPTHS * begin(words_of(r->k), r->stretches, s), r->k);
+}
 
-/// Floats that a tile's columns take of one depth of all columns, when they are packed one behind the other.
+/// Words that a tile's columns take of one depth of all columns, when they are packed one behind the other.
 HELPER size_t packed_width(size_t n) { return parts_of(n, TILE_COLUMNS) * TILE_COLUMNS; }
 
 /// All columns of the first stretch, tile by tile, then those of the next one.
@@ -248,14 +284,14 @@ static void pack_all(void *out, const void *context) {
   float *next = out;
   for (size_t s = 0; s < r->stretches; s++) {
     size_t d0 = stretch_begin(r, s), depth = stretch_begin(r, s + 1) - d0;
-    for (size_t j = 0; j < r->n; j += TILE_COLUMNS, next += depth * TILE_COLUMNS)
+    for (size_t j = 0; j < r->n; j += TILE_COLUMNS, next += words_of(depth) * TILE_COLUMNS)
       pack_b(next, &r->b, d0, j, depth, smaller(r->n - j, TILE_COLUMNS));
   }
 }
 
 /// The parts in which a product is made.
 typedef struct {
-  const float_product *p;
+  const product *p;
   operand a;
   right_side right;
   /// Rows of A that pass by at a time, and the part of `memory` in which they are packed.
@@ -272,7 +308,7 @@ typedef struct {
 TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t i, size_t end,
                               size_t following, size_t j, size_t d0, size_t depth, float *packed,
                               fetch_list *ahead, int is_last) {
-  const float_product *p = q->p;
+  const product *p = q->p;
   size_t rows = end - i;
   float sums[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
   // A bfloat16 C gets what is finished.
@@ -292,21 +328,22 @@ TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t 
   }
   ahead->parts[2] = j == 0 ? runs_of(&p->a, end, d0, following, depth) : (fetch_part){0};
   if (!q->in_place && j == 0) pack_a(packed, &q->a, i, p->m, d0, rows, depth);
-  const float *left = q->in_place ? at(&p->a, i, d0) : packed;
-  size_t row_step = q->in_place ? p->a.stride : row_size(depth);
-  size_t vectors = parts_of(t.columns, 16);
-  makers[rows - 1][vectors - 1][!!p->a.transposed](left, row_step, right, depth, &t, ahead);
+  const word *left = q->in_place ? at(&p->a, i, d0) : packed;
+  size_t row_step = q->in_place ? p->a.stride / WORD_DEPTHS : row_size(depth);
+  tile_maker *make = makers[rows - 1][parts_of(t.columns, 16) - 1][!!p->a.transposed];
+  make(left, row_step, right, words_of(depth), &t, ahead);
   if (is_last && p->finish) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
 }
 
 TARGET static void make_product(const plan *q) {
-  const float_product *p = q->p;
+  const product *p = q->p;
   for (size_t block = 0; block < q->blocks; block++) {
     size_t i0 = begin(p->m, q->blocks, block), rows = begin(p->m, q->blocks, block + 1) - i0;
     size_t panels = parts_of(rows, TILE_ROWS);
     const float *kept = q->kept;
     for (size_t s = 0; s < q->right.stretches; s++) {
       size_t d0 = stretch_begin(&q->right, s), depth = stretch_begin(&q->right, s + 1) - d0;
+      size_t words = words_of(depth);
       int is_last = s + 1 == q->right.stretches;
       for (size_t j = 0; j < p->n; j += TILE_COLUMNS) {
         size_t columns = smaller(p->n - j, TILE_COLUMNS);
@@ -318,44 +355,52 @@ TARGET static void make_product(const plan *q) {
         fetch_list ahead = {.parts[3] = runs_of(&p->b, d0, j + columns, depth, coming)};
         if (kept)
           ahead.parts[3] =
-              runs(kept + depth * TILE_COLUMNS, 0, coming > 0, 4 * TILE_COLUMNS * depth);
+              runs(kept + words * TILE_COLUMNS, 0, coming > 0, 4 * TILE_COLUMNS * words);
         else
           pack_b(q->packed_b, &q->right.b, d0, j, depth, columns);
         for (size_t l = 0; l < panels; l++) {
           size_t i = i0 + begin(rows, panels, l), end = i0 + begin(rows, panels, l + 1);
           size_t following = l + 1 < panels ? i0 + begin(rows, panels, l + 2) - end : 0;
           make_panel(q, t, kept ? kept : q->packed_b, i, end, following, j, d0, depth,
-                     q->packed_a + l * panel_size(depth), &ahead, is_last);
+                     q->packed_a + l * panel_size(words), &ahead, is_last);
         }
-        if (kept) kept += depth * TILE_COLUMNS;
+        if (kept) kept += words * TILE_COLUMNS;
       }
     }
   }
 }
 
-/// Kept weights differ by the width of tiles and by whether they are rounded.
-enum { WAY = -2 * TILE_COLUMNS };
+/// Kept weights differ by the width of tiles, by what a word is and by whether numbers are rounded.
+enum { WAY = -2 * TILE_COLUMNS * WORD_DEPTHS };
 
-void FLOAT_PRODUCT(const float_product *p) {
+/// Whether rows of A are words as they lie.
+HELPER int is_in_place(const product *p) {
+  if (p->a.transposed) return 0;
+  if (WORD_DEPTHS == 1) return !p->a.is_bf16 && !p->rounds;
+  return p->a.is_bf16 && p->alpha == 1 && p->k % WORD_DEPTHS == 0 && p->a.stride % WORD_DEPTHS == 0;
+}
+
+void LANES_PRODUCT(const product *p) {
   // Rounded operands are summed in one go, because a bfloat16 C cannot hold sums. An empty sum is a stretch
   // too.
   size_t stretches = p->k == 0 ? 1 : parts_of(p->k, p->rounds ? CK_DEEPEST_FINISHED : DEPTH);
-  size_t depth = parts_of(p->k, stretches);
-  size_t panels = BLOCK_PANELS * panel_size(DEPTH) / panel_size(depth < DEPTH ? DEPTH : depth);
+  size_t words = parts_of(words_of(p->k), stretches);
+  size_t panels = BLOCK_PANELS * panel_size(DEPTH) / panel_size(words < DEPTH ? DEPTH : words);
   if (panels == 0) panels = 1;
-  size_t b_size = TILE_COLUMNS * (depth + 16);
-  float *memory = product_memory(4 * (b_size + panels * panel_size(depth)));
+  size_t b_size = TILE_COLUMNS * (words + 16);
+  float *memory = product_memory(4 * (b_size + panels * panel_size(words)));
   plan q = {.p = p,
             .a = {p->a, p->alpha, p->rounds},
             .right = {{p->b, 1, p->rounds}, p->n, p->k, stretches},
             .blocks = parts_of(p->m, panels * TILE_ROWS),
             .packed_b = memory,
             .packed_a = memory + b_size,
-            .in_place = !p->a.transposed && !p->a.is_bf16 && !p->rounds};
-  // What is not transposed is packed by copying rows, which costs less than memory to keep it in. Packing
-  // writes up to 15 depths too many.
-  if (p->b.transposed)
-    q.kept = packed_weight((packed_weight_key){p->b, p->n, p->k, WAY - p->rounds},
-                           4 * (packed_width(p->n) * p->k + 16 * TILE_COLUMNS), pack_all, &q.right);
+            .in_place = is_in_place(p)};
+  // What is packed by copying rows costs less than memory to keep it in. Packing writes up to 15 words too
+  // many.
+  if (p->b.transposed || WORD_DEPTHS > 1)
+    q.kept = packed_weight(
+        (packed_weight_key){p->b, p->n, p->k, WAY - p->rounds},
+        4 * (packed_width(p->n) * words_of(p->k) + 16 * TILE_COLUMNS), pack_all, &q.right);
   make_product(&q);
 }

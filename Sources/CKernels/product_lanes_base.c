@@ -12,10 +12,10 @@
 #define TILE_ROWS 2
 #define EACH_NUMBER_OF_ROWS(X) X(1) X(2)
 #endif
-#define FLOAT_PRODUCT float_product_base
+#define LANES_PRODUCT lanes_product_base
 #define load_columns load_floats
 #define store_columns store_floats
 #define transpose_lines transpose_lanes16
 
 #include "transpose_lanes.h"
-#include "product_float_tiles.h"
+#include "product_lanes_tiles.h"

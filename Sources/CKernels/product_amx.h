@@ -1,6 +1,6 @@
-// Packed tiles, and the code that packs and multiplies them, one set per unit.
-#ifndef CKERNELS_PRODUCT_TILES_H
-#define CKERNELS_PRODUCT_TILES_H
+// The AMX products: how operands are packed, and who packs and multiplies them.
+#ifndef CKERNELS_PRODUCT_AMX_H
+#define CKERNELS_PRODUCT_AMX_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 
 // A tile holds 16 rows of an operand (columns, for B), 32 deep:
 //   of A: [row][depth], of B: [depth / 2][row][depth % 2],
-// where a unit may count the 32 depths in an order of its own.
+// where of three terms depth d is followed by depth d + 16.
 // A packed operand: [rows / 16][depth / 32][term] tiles, zeros where the operand ends.
 enum { TILE_ROWS = 16, TILE_DEPTH = 32, TILE_SIZE = TILE_ROWS * TILE_DEPTH };
 
@@ -44,30 +44,13 @@ typedef struct {
   const ck_finish *finish;
 } finished_part;
 
-typedef struct {
-  /// `paired`: in B's order.
-  void (*pack)(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
-               int paired);
-  /// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the
-  /// lines of `ahead` from part 2 on meanwhile.
-  void (*multiply)(const product_part *part, int terms, int add, const finished_part *finished,
-                   fetch_list *ahead);
-  /// Whether A's rows may lie in place: bfloat16 numbers that begin at cache lines, of whole tiles' depth.
-  /// Such a unit packs one and two terms in order of depth.
-  int reads_in_place;
-} product_code;
+/// `rows` of op(A), or of the transpose of op(B), which is `paired`.
+void amx_pack(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
+              int paired);
 
-/// Pairs of parts whose products count: of three parts all, of two the last three, of one the last.
-enum { PRODUCT_PAIRS = 6 };
-static const uint8_t product_pairs[PRODUCT_PAIRS][2] = {{0, 2}, {2, 0}, {1, 1},
-                                                        {0, 1}, {1, 0}, {0, 0}};
-
-static inline int first_product_pair(int terms) {
-  return PRODUCT_PAIRS - (terms == 1 ? 1 : terms == 2 ? 3 : PRODUCT_PAIRS);
-}
-
-#if defined(__x86_64__)
-extern const product_code product_code_vector, product_code_tile;
-#endif
+/// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the lines of
+/// `ahead` from part 2 on meanwhile.
+void amx_multiply(const product_part *part, int terms, int add, const finished_part *finished,
+                  fetch_list *ahead);
 
 #endif

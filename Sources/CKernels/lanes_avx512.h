@@ -1,11 +1,15 @@
-// 16 x 16 words of 32 bits, transposed in registers; for files for AVX-512.
-#ifndef CKERNELS_TRANSPOSE16_H
-#define CKERNELS_TRANSPOSE16_H
+// Sixteen floats, or words of 32 bits, by AVX-512: for files for it.
+#ifndef CKERNELS_LANES_AVX512_H
+#define CKERNELS_LANES_AVX512_H
 
 #include <immintrin.h>
 
 #include "lanes.h"
 
+/// Ones below n, at most 16.
+HELPER uint32_t mask_of(size_t n) { return n >= 16 ? 0xffff : (1u << n) - 1; }
+
+/// 16 x 16 words, transposed in registers.
 LANES_TARGET HELPER void transpose16(__m512i r[16]) {
   __m512i t[16];
   for (int i = 0; i < 8; i++) {

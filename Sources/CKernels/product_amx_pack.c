@@ -1,57 +1,26 @@
-// Packs floats or bfloat16 numbers into tiles, by AVX-512.
+// Packs floats or bfloat16 numbers into AMX tiles, by AVX-512.
 #if defined(__x86_64__)
-#include "product_x86.h"
-#include "transpose16.h"
+#include "pairs_x86.h"
+#include "product_amx.h"
 
 /// How numbers are packed: known when the code is compiled.
 typedef struct {
-  int terms, is_bf16, is_scaled;
+  int terms;
+  numbers from;
 } packing;
-
-VECTOR HELPER __m512 load(const ck_matrix *a, size_t index, uint32_t mask, float alpha, packing how) {
-  __m512 x;
-  if (how.is_bf16)
-    x = _mm512_castsi512_ps(_mm512_slli_epi32(
-        _mm512_cvtepu16_epi32(
-            _mm256_maskz_loadu_epi16((__mmask16)mask, (const uint16_t *)a->base + index)),
-        16));
-  else
-    x = _mm512_maskz_loadu_ps((__mmask16)mask, (const float *)a->base + index);
-  return how.is_scaled ? _mm512_mul_ps(x, _mm512_set1_ps(alpha)) : x;
-}
 
 // ---- one term: a tile's depths are in order ----------------------------------------------------
 
 /// A row of op(A)'s memory, 32 numbers deep, to a row of the tiles; of the last ones those in `mask`.
 VECTOR HELPER void pack_along(uint16_t *line, const ck_matrix *a, size_t index, uint32_t mask,
                               float alpha, packing how) {
-  __m512i out;
-  if (how.is_bf16 && !how.is_scaled)
-    out = _mm512_maskz_loadu_epi16(mask, (const uint16_t *)a->base + index);
-  else
-    out = (__m512i)_mm512_cvtne2ps_pbh(load(a, index + 16, mask >> 16, alpha, how),
-                                       load(a, index, mask & 0xffff, alpha, how));
-  _mm512_store_si512(line, out);
+  _mm512_store_si512(line, pairs_along(a->base, index, mask, alpha, how.from));
 }
 
 /// 16 numbers of two rows of memory, which are one pair of depths, to a row of the tiles.
 VECTOR HELPER void pack_across(uint16_t *line, const ck_matrix *a, size_t index, uint32_t even,
                                uint32_t odd, float alpha, packing how) {
-  __m512i out;
-  if (how.is_bf16 && !how.is_scaled) {
-    const uint16_t *row = (const uint16_t *)a->base + index;
-    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)even, row));
-    __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)odd, row + a->stride));
-    out = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-  } else {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,
-                                           24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
-                                           16, 0);
-    out = _mm512_permutexvar_epi16(
-        order, (__m512i)_mm512_cvtne2ps_pbh(load(a, index + a->stride, odd, alpha, how),
-                                            load(a, index, even, alpha, how)));
-  }
-  _mm512_store_si512(line, out);
+  _mm512_store_si512(line, pairs_across(a->base, index, a->stride, even, odd, alpha, how.from));
 }
 
 /// Transposes the 16 x 16 pairs of a tile.
@@ -137,13 +106,13 @@ typedef struct {
 VECTOR HELPER void pack_block(uint16_t *tile, const ck_matrix *a, source from, size_t ahead,
                               float alpha, int is_transposing, packing how) {
   __m512i parts[2][16];
-  size_t size = how.is_bf16 ? 2 : 4;
+  size_t size = how.from.is_bf16 ? 2 : 4;
   for (size_t i = 0; i < 16; i++) {
     for (size_t h = 0; h < 2; h++) {
       size_t at = from.index + i * from.step + h * from.skip;
       __builtin_prefetch((const char *)a->base + size * (at + ahead), 0, 2);
       uint32_t mask = i < from.rows[h] ? from.mask[h] : 0;
-      parts[h][i] = _mm512_castps_si512(load(a, at, mask, alpha, how));
+      parts[h][i] = _mm512_castps_si512(load_numbers16(a->base, at, mask, alpha, how.from));
     }
     // Rows of depths: the even ones, then the odd ones.
     if (is_in_order(how) && !a->transposed) {
@@ -205,11 +174,11 @@ VECTOR HELPER void pack_as(uint16_t *tiles, const ck_matrix *a, size_t rows, siz
     pack_split(tiles, a, rows, depth, alpha, 0, how);
 }
 
-VECTOR void product_pack_x86(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha,
-                             int terms, int paired) {
+VECTOR void amx_pack(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha,
+                     int terms, int paired) {
 #define PACK(TERMS, SCALED)                                                             \
-  a.is_bf16 ? pack_as(tiles, &a, rows, depth, alpha, paired, (packing){TERMS, 1, SCALED}) \
-            : pack_as(tiles, &a, rows, depth, alpha, paired, (packing){TERMS, 0, SCALED})
+  a.is_bf16 ? pack_as(tiles, &a, rows, depth, alpha, paired, (packing){TERMS, {1, SCALED}}) \
+            : pack_as(tiles, &a, rows, depth, alpha, paired, (packing){TERMS, {0, SCALED}})
 #define PACK_TERMS(TERMS)   \
   if (terms == TERMS) {     \
     if (alpha == 1)         \

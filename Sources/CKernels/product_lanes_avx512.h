@@ -1,10 +1,9 @@
-// Products of floats by AVX-512.
-#if defined(__x86_64__)
-#include <immintrin.h>
+// How products sum in AVX-512's lanes, for a file that says of what (TARGET).
+#ifndef CKERNELS_PRODUCT_LANES_AVX512_H
+#define CKERNELS_PRODUCT_LANES_AVX512_H
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-#define LANES_TARGET TARGET
-#define FINISH_GELU gelu_x86
+#include "lanes_avx512.h"
+
 // 28 of the 32 registers hold sums.
 #define TILE_ROWS 14
 #define TILE_VECTORS 2
@@ -14,20 +13,13 @@
 #define HOLD(v) __asm__ volatile("" : "+v"(v)::"memory")
 #define EACH_NUMBER_OF_ROWS(X) \
   X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#define FLOAT_PRODUCT float_product_avx512
-
-#include "gelu_x86.h"
-#include "transpose16.h"
-
-/// Ones below n, at most 16.
-HELPER __mmask16 mask_of(size_t n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
 
 TARGET HELPER void load_columns(lanes16 *v, const float *p, size_t n) {
-  *v = (lanes16)_mm512_maskz_loadu_ps(mask_of(n), p);
+  *v = (lanes16)_mm512_maskz_loadu_ps((__mmask16)mask_of(n), p);
 }
 
 TARGET HELPER void store_columns(float *p, const lanes16 *v, size_t n) {
-  _mm512_mask_storeu_ps(p, mask_of(n), (__m512)*v);
+  _mm512_mask_storeu_ps(p, (__mmask16)mask_of(n), (__m512)*v);
 }
 
 /// By way of a copy, because a lanes16 may lie where no __m512i may.
@@ -37,7 +29,5 @@ TARGET HELPER void transpose_lines(lanes16 *lines) {
   transpose16(r);
   for (int i = 0; i < 16; i++) lines[i] = (lanes16)r[i];
 }
-
-#include "product_float_tiles.h"
 
 #endif

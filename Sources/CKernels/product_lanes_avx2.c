@@ -17,12 +17,12 @@
     v.hi = high;                                         \
   }
 #define EACH_NUMBER_OF_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#define FLOAT_PRODUCT float_product_avx2
+#define LANES_PRODUCT lanes_product_avx2
 #define load_columns load_floats
 #define store_columns store_floats
 #define transpose_lines transpose_lanes16
 
 #include "transpose_lanes.h"
-#include "product_float_tiles.h"
+#include "product_lanes_tiles.h"
 
 #endif
