@@ -1,6 +1,7 @@
 // Whole training runs, as a user starts them, against the runs of the original PyTorch code.
 import Foundation
 import TensorFiles
+import Tensors
 import TestSupport
 import Testing
 
@@ -110,8 +111,9 @@ private struct Trajectory: Decodable {
   }
 
   /// Layers that choose neighbours are discontinuous: in these runs of 16 images a step, a relative
-  /// change of the first weights by 2^-9 alone moves the loss of single steps by 4 to 10 %, so that of
-  /// those layers only the mean over the run is held to 2 %.
+  /// change of the first weights by 2^-9, which is what rounding them does, moves the loss of single steps
+  /// by 4 to 18 % and the mean over a run by up to 2 %, in single precision too. So of those layers the
+  /// mean over several runs is held to 2 %, of the others each step.
   @Test("mixed precision stays near, on any number of ranks", arguments: runs)
   func mixedTrajectory(name: String) throws {
     let golden = goldenFolder.appendingPathComponent("training/\(name)")
@@ -119,29 +121,54 @@ private struct Trajectory: Decodable {
     let expected = try JSONDecoder().decode(
       Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
     let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
-    var losses: [[Double]] = []
-    for ranks in [1, 3] {
+    func losses(_ run: String, ranks: Int = 1, from weights: String) throws -> [Double] {
       let result = try Program.run(
         ranks: ranks,
         try flags(golden) + quirks + [
           "--use_amp", "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1",
-          "--shards", "4", "--init_from", golden.appendingPathComponent("init.safetensors").path,
-          "--output_dir", "\(folder.path)/\(ranks)",
+          "--shards", "4", "--init_from", weights, "--output_dir", "\(folder.path)/\(run)",
         ])
       try #require(result.code == 0, "\(result.errors)")
-      let steps = try metrics("\(folder.path)/\(ranks)", event: "step")
+      let steps = try metrics("\(folder.path)/\(run)", event: "step")
       try #require(steps.count == expected.steps.count)
-      losses.append(steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue })
+      return steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue }
     }
-    #expect(losses[0] == losses[1])
-    func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
-    #expect(relative(mean(losses[0]), mean(expected.steps.map { $0[0] })) < 0.02)
+    let weights = golden.appendingPathComponent("init.safetensors").path
+    let alone = try losses("1", from: weights)
+    #expect(try losses("3", ranks: 3, from: weights) == alone)
+    #expect(zip(alone, expected.steps).contains { relative($0, $1[0]) > 2e-5 })
     if expected.config.layer == "Attention" {
-      for (loss, step) in zip(losses[0], expected.steps) {
-        #expect(relative(loss, step[0]) < 0.02)
+      for (loss, step) in zip(alone, expected.steps) { #expect(relative(loss, step[0]) < 0.02) }
+      return
+    }
+    var all = alone
+    for seed in 1...7 {
+      let changed = "\(folder.path)/init-\(seed).safetensors"
+      try change(weights, by: 0x1p-9, seed: UInt64(seed), to: changed)
+      all += try losses("changed-\(seed)", from: changed)
+    }
+    func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
+    #expect(relative(mean(all), mean(expected.steps.map { $0[0] })) < 0.02)
+  }
+
+  /// Writes the weights of a file again, each times 1 + u, with u uniform below `most` in size.
+  private func change(_ path: String, by most: Float, seed: UInt64, to changed: String) throws {
+    let file = try SafetensorsFile(path: path)
+    var tensors: [TensorToWrite] = []
+    let values = try file.tensors.map { try file.floats($0.name) }
+    let memory = UnsafeMutableBufferPointer<Float>.allocate(capacity: values.joined().count)
+    defer { memory.deallocate() }
+    guard var next = memory.baseAddress else { return }
+    RandomSequence(seed: seed, purpose: .testInput)
+      .fillUniform(next, count: memory.count, low: 1 - most, high: 1 + most)
+    for (tensor, values) in zip(file.tensors, values) {
+      tensors.append(TensorToWrite(name: tensor.name, shape: tensor.shape, values: next))
+      for value in values {
+        next.pointee *= value
+        next += 1
       }
     }
-    #expect(zip(losses[0], expected.steps).contains { relative($0, $1[0]) > 2e-5 })
+    try writeSafetensors(to: changed, metadata: file.metadata, tensors: tensors)
   }
 
   private func relative(_ found: Any?, _ golden: Double) -> Double {
