@@ -34,6 +34,8 @@ enum {
   DEPTH = 256,
   /// Of rows of A that pass by: half a megabyte when packed, of the second-level cache.
   BLOCK_PANELS = (1 << 19) / (4 * DEPTH * PACKED),
+  /// Words of A that are packed all at once, a quarter of a megabyte; more are packed while tiles are made.
+  PACKED_FIRST = 1 << 16,
 };
 
 #ifndef WORD_DEPTHS
@@ -217,25 +219,42 @@ HELPER size_t panel_size(size_t words) { return PACKED * (words + 16); }
 /// From a packed row of A to the next, where rows are packed one by one, in words.
 HELPER size_t row_size(size_t depth) { return (words_of(depth) + 15) / 16 * 16; }
 
-/// `rows` of op(A), from row i0 of m on: [word][PACKED] of a transposed A, else [rows][row_size].
-TARGET static void pack_a(float *out, const operand *a, size_t i0, size_t m, size_t d0,
-                          size_t rows, size_t depth) {
-  lanes16 v;
-  if (a->x.transposed) {
-    // The rows behind come along where there are enough of them, because whole vectors are faster.
-    size_t count = m - i0 < 16 ? rows : 16;
-    for (size_t d = 0; d < depth; d += WORD_DEPTHS, out += PACKED) {
-      load_across(&v, a, at(&a->x, i0, d0 + d), depth - d, count);
-      store_packed(out, &v);
+/// `rows` of op(A), which is no transpose, from row i0 on: [rows][row_size].
+TARGET static void pack_rows(float *out, const operand *a, size_t i0, size_t d0, size_t rows,
+                             size_t depth) {
+  for (size_t i = 0; i < rows; i++, out += row_size(depth))
+    for (size_t w = 0; WORD_DEPTHS * w < depth; w += 16) {
+      lanes16 v;
+      size_t d = WORD_DEPTHS * w;
+      load_along(&v, a, at(&a->x, i0 + i, d0 + d), depth - d);
+      STORE16(out + w, v);
     }
-  } else {
-    for (size_t i = 0; i < rows; i++, out += row_size(depth))
-      for (size_t w = 0; WORD_DEPTHS * w < depth; w += 16) {
-        size_t d = WORD_DEPTHS * w;
-        load_along(&v, a, at(&a->x, i0 + i, d0 + d), depth - d);
-        STORE16(out + w, v);
-      }
+}
+
+/// Rows of op(A), which is a transpose, in panels that begin at begins[0] to begins[panels - 1] of m:
+/// [panel][word][PACKED]. Memory is read row by row, so that it streams.
+TARGET HELPER void pack_panels(float *out, const operand *a, const size_t *begins, size_t panels,
+                               size_t m, size_t d0, size_t depth) {
+  size_t panel = panel_size(words_of(depth)), size = size_of(&a->x);
+  for (size_t d = 0; d < depth; d += WORD_DEPTHS, out += PACKED) {
+    const char *row = at(&a->x, 0, d0 + d);
+    for (size_t l = 0; l < panels; l++) {
+      lanes16 v;
+      load_across(&v, a, row + begins[l] * size, depth - d, m - begins[l]);
+      store_packed(out + l * panel, &v);
+    }
   }
+}
+
+TARGET static void pack_transposed(float *out, const operand *a, const size_t *begins,
+                                   size_t panels, size_t m, size_t d0, size_t depth) {
+  // Copies, because what is stored might be they for all the compiler knows; one panel is compiled on its own.
+  const operand from = *a;
+  const size_t first = begins[0];
+  if (panels == 1)
+    pack_panels(out, &from, &first, 1, m, d0, depth);
+  else
+    pack_panels(out, &from, begins, panels, m, d0, depth);
 }
 
 // ---- the product -------------------------------------------------------------------------------
@@ -297,8 +316,8 @@ typedef struct {
   /// Rows of A that pass by at a time, and the part of `memory` in which they are packed.
   size_t blocks;
   float *packed_a, *packed_b;
-  /// Whether rows of A are read where they lie.
-  int in_place;
+  /// Whether rows of A are read where they lie, and whether those of a transposed A are packed all at once.
+  int in_place, packs_first;
   /// Packed weights; NULL where the product packs for itself.
   const float *kept;
 } plan;
@@ -326,10 +345,15 @@ TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t 
   } else {
     ahead->parts[1] = (fetch_part){0};
   }
-  ahead->parts[2] = j == 0 ? runs_of(&p->a, end, d0, following, depth) : (fetch_part){0};
-  if (!q->in_place && j == 0) pack_a(packed, &q->a, i, p->m, d0, rows, depth);
+  int is_first = j == 0 && !q->packs_first;
+  ahead->parts[2] = is_first ? runs_of(&p->a, end, d0, following, depth) : (fetch_part){0};
+  if (is_first && p->a.transposed) pack_transposed(packed, &q->a, &i, 1, p->m, d0, depth);
+  if (is_first && !p->a.transposed && !q->in_place) pack_rows(packed, &q->a, i, d0, rows, depth);
   const word *left = q->in_place ? at(&p->a, i, d0) : packed;
   size_t row_step = q->in_place ? p->a.stride / WORD_DEPTHS : row_size(depth);
+  // What is too much for the depth is asked for at once.
+  for (size_t lines = lines_of(ahead, 3); lines > words_of(depth) / FETCH_DEPTHS; lines--)
+    fetch_line(ahead);
   tile_maker *make = makers[rows - 1][parts_of(t.columns, 16) - 1][!!p->a.transposed];
   make(left, row_step, right, words_of(depth), &t, ahead);
   if (is_last && p->finish) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
@@ -339,12 +363,14 @@ TARGET static void make_product(const plan *q) {
   const product *p = q->p;
   for (size_t block = 0; block < q->blocks; block++) {
     size_t i0 = begin(p->m, q->blocks, block), rows = begin(p->m, q->blocks, block + 1) - i0;
-    size_t panels = parts_of(rows, TILE_ROWS);
+    size_t panels = parts_of(rows, TILE_ROWS), begins[BLOCK_PANELS + 1];
+    for (size_t l = 0; l <= panels; l++) begins[l] = i0 + begin(rows, panels, l);
     const float *kept = q->kept;
     for (size_t s = 0; s < q->right.stretches; s++) {
       size_t d0 = stretch_begin(&q->right, s), depth = stretch_begin(&q->right, s + 1) - d0;
       size_t words = words_of(depth);
       int is_last = s + 1 == q->right.stretches;
+      if (q->packs_first) pack_transposed(q->packed_a, &q->a, begins, panels, p->m, d0, depth);
       for (size_t j = 0; j < p->n; j += TILE_COLUMNS) {
         size_t columns = smaller(p->n - j, TILE_COLUMNS);
         size_t coming = smaller(p->n - j - columns, TILE_COLUMNS);
@@ -359,9 +385,8 @@ TARGET static void make_product(const plan *q) {
         else
           pack_b(q->packed_b, &q->right.b, d0, j, depth, columns);
         for (size_t l = 0; l < panels; l++) {
-          size_t i = i0 + begin(rows, panels, l), end = i0 + begin(rows, panels, l + 1);
-          size_t following = l + 1 < panels ? i0 + begin(rows, panels, l + 2) - end : 0;
-          make_panel(q, t, kept ? kept : q->packed_b, i, end, following, j, d0, depth,
+          size_t following = l + 1 < panels ? begins[l + 2] - begins[l + 1] : 0;
+          make_panel(q, t, kept ? kept : q->packed_b, begins[l], begins[l + 1], following, j, d0, depth,
                      q->packed_a + l * panel_size(words), &ahead, is_last);
         }
         if (kept) kept += words * TILE_COLUMNS;
@@ -396,11 +421,11 @@ void LANES_PRODUCT(const product *p) {
             .packed_b = memory,
             .packed_a = memory + b_size,
             .in_place = is_in_place(p)};
-  // What is packed by copying rows costs less than memory to keep it in. Packing writes up to 15 words too
-  // many.
-  if (p->b.transposed || WORD_DEPTHS > 1)
-    q.kept = packed_weight(
-        (packed_weight_key){p->b, p->n, p->k, WAY - p->rounds},
-        4 * (packed_width(p->n) * words_of(p->k) + 16 * TILE_COLUMNS), pack_all, &q.right);
+  q.packs_first =
+      p->a.transposed && parts_of(p->m, TILE_ROWS) * panel_size(words) <= PACKED_FIRST;
+  // Packing writes up to 15 words too many.
+  q.kept = packed_weight((packed_weight_key){p->b, p->n, p->k, WAY - p->rounds},
+                         4 * (packed_width(p->n) * words_of(p->k) + 16 * TILE_COLUMNS), pack_all,
+                         &q.right);
   make_product(&q);
 }
