@@ -28,13 +28,6 @@ HELPER fetch_part runs(const void *base, size_t stride, size_t rows, size_t byte
   return (fetch_part){(const char *)at, stride, bytes > 0 ? rows : 0, lines, 0};
 }
 
-/// Of the first parts, which are all to come.
-HELPER size_t lines_of(const fetch_list *list, size_t parts) {
-  size_t sum = 0;
-  for (size_t i = 0; i < parts; i++) sum += list->parts[i].rows * list->parts[i].lines;
-  return sum;
-}
-
 /// Asks for the next line, or goes on to the next part.
 HELPER void fetch_line(fetch_list *list) {
   fetch_part *part = &list->parts[list->now];

@@ -351,9 +351,6 @@ TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t 
   if (is_first && !p->a.transposed && !q->in_place) pack_rows(packed, &q->a, i, d0, rows, depth);
   const word *left = q->in_place ? at(&p->a, i, d0) : packed;
   size_t row_step = q->in_place ? p->a.stride / WORD_DEPTHS : row_size(depth);
-  // What is too much for the depth is asked for at once.
-  for (size_t lines = lines_of(ahead, 3); lines > words_of(depth) / FETCH_DEPTHS; lines--)
-    fetch_line(ahead);
   tile_maker *make = makers[rows - 1][parts_of(t.columns, 16) - 1][!!p->a.transposed];
   make(left, row_step, right, words_of(depth), &t, ahead);
   if (is_last && p->finish) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
