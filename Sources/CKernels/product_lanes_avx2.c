@@ -20,6 +20,7 @@
 #define LANES_PRODUCT lanes_product_avx2
 #define load_columns load_floats
 #define store_columns store_floats
+#define store_halves store_bf16
 #define transpose_lines transpose_lanes16
 
 #include "transpose_lanes.h"

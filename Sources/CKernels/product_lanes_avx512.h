@@ -3,6 +3,7 @@
 #define CKERNELS_PRODUCT_LANES_AVX512_H
 
 #include "lanes_avx512.h"
+#include "lanes_bf16.h"
 
 // 28 of the 32 registers hold sums.
 #define TILE_ROWS 14
@@ -20,6 +21,17 @@ TARGET HELPER void load_columns(lanes16 *v, const float *p, size_t n) {
 
 TARGET HELPER void store_columns(float *p, const lanes16 *v, size_t n) {
   _mm512_mask_storeu_ps(p, (__mmask16)mask_of(n), (__m512)*v);
+}
+
+TARGET HELPER void store_halves(uint16_t *p, const lanes16 *v, size_t n) {
+#ifdef ROUND_BF16
+  __m256i halves = (__m256i)ROUND_BF16(*v);
+#else
+  lanes16 x = *v;
+  round16(&x);
+  __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16));
+#endif
+  _mm256_mask_storeu_epi16(p, (__mmask16)mask_of(n), halves);
 }
 
 /// By way of a copy, because a lanes16 may lie where no __m512i may.

@@ -17,7 +17,7 @@
 // HOLD(v)        keeps the compiler from loading ahead of sums; may be empty
 // EACH_NUMBER_OF_ROWS(X)   X(1) to X(TILE_ROWS)
 // LANES_PRODUCT  name of what it is for
-// load_columns, store_columns   like load_floats, store_floats
+// load_columns, store_columns, store_halves   like load_floats, store_floats, store_bf16
 // transpose_lines   of 16 lanes16
 // WORD_DEPTHS    numbers of a word: 1 if not defined, otherwise with
 //   ADD_WORDS(sum, x, y)   sum += x * y
@@ -28,6 +28,11 @@
 #include "product_memory.h"
 #include "product_weights.h"
 
+#ifndef WORD_DEPTHS
+#define WORD_DEPTHS 1
+#define ADD_WORDS(sum, x, y) (sum) += (x) * (y)
+#endif
+
 enum {
   TILE_COLUMNS = 16 * TILE_VECTORS,
   /// Words of a stretch: its columns of B take at most 32 KB.
@@ -36,12 +41,9 @@ enum {
   BLOCK_PANELS = (1 << 19) / (4 * DEPTH * PACKED),
   /// Words of A that are packed all at once, a quarter of a megabyte; more are packed while tiles are made.
   PACKED_FIRST = 1 << 16,
+  /// How far ahead their memory is asked for.
+  DEPTHS_AHEAD = 8 * WORD_DEPTHS,
 };
-
-#ifndef WORD_DEPTHS
-#define WORD_DEPTHS 1
-#define ADD_WORDS(sum, x, y) (sum) += (x) * (y)
-#endif
 
 /// As wide as a float, wherever numbers lie.
 typedef float word __attribute__((aligned(4 / WORD_DEPTHS), may_alias));
@@ -50,10 +52,11 @@ HELPER size_t words_of(size_t depth) { return (depth + WORD_DEPTHS - 1) / WORD_D
 
 // ---- one tile ----------------------------------------------------------------------------------
 
-/// Sums of a tile, and how they are made.
+/// Where sums of a tile go, floats or, rounded, bfloat16 numbers, and how they are made.
 typedef struct {
-  float *c;
+  void *c;
   size_t stride, columns;
+  int is_bf16;
   float alpha, beta;
 } tile;
 
@@ -88,8 +91,15 @@ TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, 
 #undef ADD_DEPTH
   // A copy, because what is stored might be *t for all the compiler knows.
   const tile sure = *t;
+  if (sure.is_bf16) {
+    EACH_ROW EACH_VECTOR {
+      lanes16 x = sure.alpha * sums[i][h];
+      store_halves((uint16_t *)sure.c + i * sure.stride + 16 * h, &x, sure.columns - 16 * h);
+    }
+    return;
+  }
   EACH_ROW EACH_VECTOR {
-    float *place = sure.c + i * sure.stride + 16 * h;
+    float *place = (float *)sure.c + i * sure.stride + 16 * h;
     size_t count = sure.columns - 16 * h;
     lanes16 x = sure.alpha * sums[i][h];
     if (sure.beta != 0) {
@@ -238,8 +248,12 @@ TARGET HELPER void pack_panels(float *out, const operand *a, const size_t *begin
   size_t panel = panel_size(words_of(depth)), size = size_of(&a->x);
   for (size_t d = 0; d < depth; d += WORD_DEPTHS, out += PACKED) {
     const char *row = at(&a->x, 0, d0 + d);
+    // One panel's lines have been asked for while the panel before was multiplied.
+    int is_fetching = panels > 1 && d + DEPTHS_AHEAD + WORD_DEPTHS <= depth;
     for (size_t l = 0; l < panels; l++) {
       lanes16 v;
+      for (size_t i = 0; is_fetching && i < WORD_DEPTHS; i++)
+        __builtin_prefetch(row + size * (begins[l] + (DEPTHS_AHEAD + i) * a->x.stride));
       load_across(&v, a, row + begins[l] * size, depth - d, m - begins[l]);
       store_packed(out + l * panel, &v);
     }
@@ -273,7 +287,6 @@ TARGET static void finish_tile(const float *sums, size_t stride, size_t rows, si
   finish_rows(sums + h, stride, rows, columns - h, row, column + h, p->n, c, h, p->c.stride,       \
               p->finish, KIND, IS_BF16)
   switch (p->finish->kind * 2 + (p->c.is_bf16 != 0)) {
-    case CK_FINISH_STORE * 2 + 1: FINISH(CK_FINISH_STORE, 1); break;
     case CK_FINISH_GELU * 2: FINISH(CK_FINISH_GELU, 0); break;
     case CK_FINISH_GELU * 2 + 1: FINISH(CK_FINISH_GELU, 1); break;
     case CK_FINISH_SLOPE * 2: FINISH(CK_FINISH_SLOPE, 0); break;
@@ -329,17 +342,19 @@ TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t 
                               fetch_list *ahead, int is_last) {
   const product *p = q->p;
   size_t rows = end - i;
+  int finishes = is_last && p->finish && p->finish->kind != CK_FINISH_STORE;
   float sums[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
   // A bfloat16 C gets what is finished.
-  if (p->c.is_bf16) {
+  if (p->c.is_bf16 && finishes) {
     t.c = sums;
     t.stride = TILE_COLUMNS;
   } else {
-    t.c = (float *)p->c.base + i * t.stride + j;
+    t.c = (void *)at(&p->c, i, j);
+    t.is_bf16 = p->c.is_bf16;
   }
   ahead->now = 0;
   ahead->parts[0] = runs_of(&p->c, end, j, following, t.columns);
-  if (is_last && p->finish && p->finish->slope) {
+  if (finishes && p->finish->slope) {
     ck_matrix slope = {p->finish->slope, p->n, 0, p->c.is_bf16};
     ahead->parts[1] = runs_of(&slope, end, j, following, t.columns);
   } else {
@@ -353,7 +368,7 @@ TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t 
   size_t row_step = q->in_place ? p->a.stride / WORD_DEPTHS : row_size(depth);
   tile_maker *make = makers[rows - 1][parts_of(t.columns, 16) - 1][!!p->a.transposed];
   make(left, row_step, right, words_of(depth), &t, ahead);
-  if (is_last && p->finish) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
+  if (finishes) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
 }
 
 TARGET static void make_product(const plan *q) {
