@@ -22,7 +22,7 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
     func random(_ below: Float) -> Int { 1 + Int((numbers.next() + 1) / 2 * below) }
     let edges = [
       (1, 1, 1), (16, 16, 32), (17, 15, 33), (32, 48, 31), (5, 100, 64), (530, 33, 40),
-      (20, 800, 17), (33, 20, 1100), (3, 2, 0),
+      (20, 800, 17), (33, 20, 1100), (3, 2, 16389), (3, 2, 0),
     ]
     let sizes = edges + (0..<7).map { _ in (random(90), random(90), random(200)) }
     return sizes.enumerated().flatMap { index, size in
