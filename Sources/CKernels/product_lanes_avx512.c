@@ -7,6 +7,6 @@
 
 #include "gelu_x86.h"
 #include "product_lanes_avx512.h"
-#include "product_lanes_tiles.h"
+#include "product_lanes.h"
 
 #endif

@@ -19,4 +19,4 @@
 #define transpose_lines transpose_lanes16
 
 #include "transpose_lanes.h"
-#include "product_lanes_tiles.h"
+#include "product_lanes.h"

@@ -9,7 +9,7 @@
   (sum) = (lanes16)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(x), (__m512bh)(y))
 
 #include "product_lanes_avx512.h"
-#include "product_lanes_tiles.h"
+#include "product_lanes.h"
 
 // Compiled for each kind of number; whole vectors without masks, which would cost more than all the rest.
 #define EACH_KIND(o, LOAD)             \
