@@ -13,17 +13,17 @@ public enum ReductionMode: String, Sendable, CaseIterable {
   case mpi
 }
 
-/// One step: every thread asks for a `gradientTarget` and calls `commit` for each of its shards in
-/// ascending order, with `advance` on the way if it likes; when all threads have joined, `reduce`
+/// One step: every thread asks for a `gradientTarget` and calls `commit` for each of its shards
+/// (`ShardPlan`), with `advance` on the way if it likes; when all threads have joined, `reduce`
 /// leaves the sum over all shards of the slices this rank owns in `owned`; after the update
 /// `allGatherParameters` gives them to everyone.
 ///
 /// The canonical tree: node(level, i) = node(level − 1, 2i) + node(level − 1, 2i + 1) over shards.
-/// Threads and ranks sum the subtrees they hold; what remains goes, slice by slice, to the slice's
-/// owner, who finishes the tree. So the result depends on the number of shards only.
+/// A rank's threads sum the subtrees it holds; what remains goes, slice by slice, to the slice's owner,
+/// who finishes the tree. So the result depends on the number of shards only.
 ///
 /// Slices travel in buckets. With `overlaps` a thread of its own exchanges a bucket as soon as the
-/// backward passes of the last shards have finished it; else `reduce` exchanges all of them.
+/// backward passes of a rank's last shards have finished it; else `reduce` exchanges all of them.
 public final class GradientExchange: @unchecked Sendable {
   /// Floats per block: the unit of slices and of sums of squares.
   public static let reductionBlock = 16_384
@@ -46,11 +46,7 @@ public final class GradientExchange: @unchecked Sendable {
 
   let group: ProcessGroup
   let layout: SliceLayout
-  let threads: [SubtreeSum]
-  /// Nodes of this rank before its threads are merged, and the additions that merge them.
-  private let threadNodes: [(thread: Int, depth: Int)]
-  private let threadMerges: [TreeMerge]
-  private let threadRemaining: [Int]
+  let sum: RankSum
   private let arithmetic: TreeArithmetic
   private let slices: SliceExchange
   /// Beside the slices of gradients.
@@ -88,24 +84,15 @@ public final class GradientExchange: @unchecked Sendable {
     self.layout = layout
     ownedRanges = layout.owned(group.rank)
     ownedCount = ownedRanges.reduce(0) { $0 + $1.count }
-    threads = (0..<plan.threads).map {
-      SubtreeSum(
-        shards: plan.shards(rank: group.rank, thread: $0), count: count, arithmetic: arithmetic)
-    }
-    let own = (0..<plan.threads).map {
-      ShardTree.cover(plan.shards(rank: group.rank, thread: $0))
-    }
-    threadNodes = own.enumerated().flatMap { thread, nodes in
-      nodes.indices.map { (thread, $0) }
-    }
-    (threadMerges, threadRemaining) = ShardTree.merges(own.flatMap { $0 })
+    sum = RankSum(
+      shards: plan.shards(rank: group.rank), threads: plan.threads, count: count,
+      arithmetic: arithmetic)
     slices = SliceExchange(group: group, plan: plan, layout: layout, arithmetic: arithmetic)
     finished = group.size > 1 ? FloatSlab(count: ownedCount) : nil
     partials = [Double](repeating: 0, count: layout.blockCount)
     if overlaps, group.size > 1, mode == .invariant {
       let thread = OverlapThread(
-        ends: (0..<layout.bucketCount).map { layout.range(bucket: $0).upperBound },
-        threads: plan.threads
+        ends: (0..<layout.bucketCount).map { layout.range(bucket: $0).upperBound }
       ) { [unowned self] in try exchangeBucket($0) }
       thread.start()
       overlap = thread
@@ -114,39 +101,37 @@ public final class GradientExchange: @unchecked Sendable {
 
   deinit { overlap?.stop() }
 
-  /// Memory for the gradient of one shard, `count` floats, to be overwritten: it holds old values.
-  public func gradientTarget(thread: Int, shard: Int) -> UnsafeMutablePointer<Float> {
-    threads[thread].target(shard: shard)
+  /// Memory for the gradient of one shard, `count` floats, to be overwritten: it holds old values. Waits
+  /// for the rank's shards before it to have theirs, and until there is room.
+  public func gradientTarget(shard: Int) -> UnsafeMutablePointer<Float> {
+    sum.target(shard: shard)
   }
 
   /// The shard's gradient is final up to element `end`. Threads may call this side by side.
-  public func advance(thread: Int, shard: Int, to end: Int) {
-    threads[thread].advance(shard: shard, to: end)
-    if threads[thread].isLast(shard) { overlap?.report(thread: thread, position: end) }
+  public func advance(shard: Int, to end: Int) {
+    sum.advance(shard: shard, to: end)
+    overlap?.report(position: sum.finished)
   }
 
   /// Takes over the gradient just written. Threads may call this side by side.
-  public func commit(thread: Int, shard: Int) {
-    threads[thread].commit(shard: shard)
-    if threads[thread].isComplete { overlap?.report(thread: thread, position: count) }
-  }
+  public func commit(shard: Int) { advance(shard: shard, to: count) }
 
   /// Sums over all shards of all ranks, after all threads have committed all of their shards.
   public func reduce() throws {
     let start = DispatchTime.now().uptimeNanoseconds
     defer { addSeconds(since: start) }
-    precondition(threads.allSatisfy(\.isComplete), "a shard was not committed")
+    precondition(sum.finished == count, "a shard was not committed")
     switch mode {
     case .mpi: try allReduce()
     case .invariant:
       if let overlap { try overlap.wait() } else { try exchangeAll() }
     }
-    for thread in threads { thread.reset() }
+    sum.reset()
   }
 
   /// The sums over all shards of this rank's slices, one after the other. Valid from `reduce` to the
   /// next `gradientTarget`.
-  public var owned: UnsafeMutablePointer<Float> { finished?.base ?? nodes()[0] }
+  public var owned: UnsafeMutablePointer<Float> { finished?.base ?? sum.sums[0] }
 
   /// Sum of the squares of all elements of the reduced gradient, the same bits on every rank: one
   /// partial sum per block in double precision, added in the order of blocks.
@@ -181,24 +166,39 @@ public final class GradientExchange: @unchecked Sendable {
     ) { layout.owned($0, bucket: $1) }
   }
 
-  /// Puts every rank's slices of a slab together on rank 0.
+  /// Puts every rank's slices of some slabs together on rank 0, between steps.
   ///
-  /// - Parameters:
-  ///   - own: this rank's slices one after the other, `ownedCount` floats.
-  ///   - out: room for `count` floats on rank 0, not needed elsewhere.
-  public func gatherSlices(
-    _ own: UnsafePointer<Float>, to out: UnsafeMutablePointer<Float>?
-  ) throws {
-    let ranges = (0..<group.size).map { layout.owned($0) }
-    let together = out.map { _ in FloatSlab(count: count) }
-    try group.gatherFloats(
-      own, counts: ranges.map { $0.reduce(0) { $0 + $1.count } }, to: together?.base)
-    guard let out, var next = together?.base else { return }
-    for range in ranges.joined() {
-      (out + range.lowerBound).update(from: next, count: range.count)
-      next += range.count
+  /// - Parameter own: this rank's slices one after the other, `ownedCount` floats, of each slab.
+  /// - Returns: on rank 0 the slabs, `count` floats each, in memory that the next step's gradients use;
+  ///   nothing elsewhere.
+  public func gatherSlices(_ own: [UnsafePointer<Float>]) throws -> [UnsafePointer<Float>] {
+    // A rank alone owns everything.
+    guard group.size > 1 else { return own }
+    var slabs: [UnsafePointer<Float>] = []
+    for (number, own) in own.enumerated() {
+      var next = own
+      if group.rank == 0 {
+        let slab = sum.borrow(number)
+        for range in ownedRanges {
+          (slab + range.lowerBound).update(from: next, count: range.count)
+          next += range.count
+        }
+        for peer in group.otherRanks {
+          for range in layout.owned(peer) {
+            try group.receive(
+              floats: slab + range.lowerBound, count: range.count, from: peer, tag: .gather)
+          }
+        }
+        slabs.append(UnsafePointer(slab))
+      } else {
+        for range in ownedRanges {
+          try group.send(floats: next, count: range.count, to: 0, tag: .gather)
+          next += range.count
+        }
+      }
+      try group.waitForMessages("a gather to rank 0")
     }
-    withExtendedLifetime(together) {}
+    return slabs
   }
 
   /// Takes this rank's slices out of a slab of `count` floats.
@@ -218,40 +218,22 @@ extension GradientExchange {
     secondsInExchange += Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
   }
 
-  /// Slabs of this rank's nodes once its threads are merged.
-  private func nodes() -> [UnsafeMutablePointer<Float>] {
-    threadRemaining.map { threads[threadNodes[$0].thread].base(threadNodes[$0].depth) }
-  }
-
-  /// Adds the threads' nodes within a range of elements.
-  private func mergeThreads(_ range: Range<Int>) {
-    arithmetic.add(
-      threadMerges, threadNodes.map { threads[$0.thread].base($0.depth) + range.lowerBound },
-      range.count)
-  }
-
-  /// Every bucket after the other, when nothing else is left to do: threads merge side by side.
+  /// Every bucket after the other, when nothing else is left to do.
   private func exchangeAll() throws {
-    ck_flush_denormals()
-    let parts = threadMerges.isEmpty ? 0 : plan.threads
-    DispatchQueue.concurrentPerform(iterations: parts) { part in
-      ck_flush_denormals()
-      mergeThreads(count * part / parts..<count * (part + 1) / parts)
-    }
     guard group.size > 1 else { return }
+    ck_flush_denormals()
     for bucket in 0..<layout.bucketCount { try exchangeSlices(bucket) }
   }
 
   private func exchangeBucket(_ bucket: Int) throws {
     try timeline.span("exchange bucket", bucket, thread: Timeline.exchangeThread) {
-      mergeThreads(layout.range(bucket: bucket))
       try exchangeSlices(bucket)
     }
   }
 
   private func exchangeSlices(_ bucket: Int) throws {
     let start = layout.range(bucket: bucket).lowerBound
-    keep(try slices.exchange(bucket: bucket, nodes: nodes().map { $0 + start }), bucket: bucket)
+    keep(try slices.exchange(bucket: bucket, nodes: sum.sums.map { $0 + start }), bucket: bucket)
   }
 
   /// Puts the finished sums of a bucket's slice where `owned` has them.
@@ -263,8 +245,7 @@ extension GradientExchange {
   }
 
   private func allReduce() throws {
-    mergeThreads(0..<count)
-    let own = nodes()
+    let own = sum.sums
     arithmetic.add((1..<own.count).map { TreeMerge(into: 0, from: $0, level: 0) }, own, count)
     guard group.size > 1 else { return }
     // MPI's call cannot be watched: first see, with a time limit, that everybody is there.

@@ -2,27 +2,24 @@
 import CKernels
 import Foundation
 
-/// Carries out one job per step: for every bucket in order, as soon as all compute threads have
-/// reported its end, calls `exchange`. It sleeps while there is nothing to do. MPI is its own until
+/// Carries out one job per step: for every bucket in order, as soon as its end has been reported, calls
+/// `exchange`. It sleeps while there is nothing to do. MPI is its own until
 /// `wait` returns: MPI makes no progress by itself here, so somebody has to call it.
 final class OverlapThread: @unchecked Sendable {
   private let ends: [Int]
   private let exchange: (Int) throws -> Void
   private let condition = NSCondition()
   // Guarded by the condition.
-  private var positions: [Int]
+  private var position = 0
   private var isDone = false
   private var isStopping = false
   private var hasEnded = false
   private var failure: (any Error)?
 
-  /// - Parameters:
-  ///   - ends: ends of the buckets, ascending.
-  ///   - threads: compute threads that report.
-  init(ends: [Int], threads: Int, exchange: @escaping (Int) throws -> Void) {
+  /// - Parameter ends: ends of the buckets, ascending.
+  init(ends: [Int], exchange: @escaping (Int) throws -> Void) {
     self.ends = ends
     self.exchange = exchange
-    positions = [Int](repeating: 0, count: threads)
   }
 
   func start() {
@@ -31,10 +28,10 @@ final class OverlapThread: @unchecked Sendable {
     thread.start()
   }
 
-  /// Compute thread `thread` has finished everything before `position`.
-  func report(thread: Int, position: Int) {
+  /// Everything before `reported` is finished; threads may report one another's progress late.
+  func report(position reported: Int) {
     condition.lock()
-    positions[thread] = position
+    position = max(position, reported)
     condition.broadcast()
     condition.unlock()
   }
@@ -45,7 +42,7 @@ final class OverlapThread: @unchecked Sendable {
     defer { condition.unlock() }
     while !isDone { condition.wait() }
     isDone = false
-    for thread in positions.indices { positions[thread] = 0 }
+    position = 0
     if let failure {
       self.failure = nil
       throw failure
@@ -90,7 +87,7 @@ final class OverlapThread: @unchecked Sendable {
       condition.broadcast()
       while isDone, !isStopping { condition.wait() }
     }
-    while !isStopping, positions.contains(where: { $0 < ends[bucket] }) { condition.wait() }
+    while !isStopping, position < ends[bucket] { condition.wait() }
     if isStopping { return nil }
     bucket += 1
     return bucket - 1

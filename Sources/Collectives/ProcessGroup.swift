@@ -99,30 +99,6 @@ public final class ProcessGroup: @unchecked Sendable {
     }
   }
 
-  /// Puts every rank's floats one after the other into `out` of rank 0.
-  ///
-  /// - Parameters:
-  ///   - mine: counts[rank] floats.
-  ///   - counts: floats of each rank, the same on all ranks.
-  ///   - out: room for the sum of counts; needed on rank 0 only, and apart from `mine`.
-  public func gatherFloats(
-    _ mine: UnsafePointer<Float>, counts: [Int], to out: UnsafeMutablePointer<Float>?
-  ) throws {
-    precondition(counts.count == size)
-    if rank == 0 {
-      guard let out else { preconditionFailure("rank 0 needs room for all floats") }
-      out.update(from: mine, count: counts[0])
-      var offset = counts[0]
-      for peer in 1..<max(size, 1) {
-        try receive(floats: out + offset, count: counts[peer], from: peer, tag: .gather)
-        offset += counts[peer]
-      }
-    } else {
-      try send(floats: mine, count: counts[rank], to: 0, tag: .gather)
-    }
-    try waitForMessages("a gather to rank 0")
-  }
-
   /// Gives every rank the floats of rank 0, in place.
   public func broadcast(_ floats: UnsafeMutablePointer<Float>, count: Int) throws {
     try broadcast(floats, bytes: count * MemoryLayout<Float>.stride)

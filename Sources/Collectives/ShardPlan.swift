@@ -1,8 +1,8 @@
 // Which shard of the global batch holds which positions, and which worker computes which shards.
 import Diagnostics
 
-/// The global batch is cut into a fixed number of shards, the unit of reproducibility; workers
-/// (threads of ranks) own contiguous ranges of shards.
+/// The global batch is cut into a fixed number of shards, the unit of reproducibility; ranks own
+/// contiguous ranges of shards, which their threads share.
 public struct ShardPlan: Equatable, Sendable {
   /// Number of shards, a power of two.
   public let shards: Int
@@ -48,10 +48,15 @@ public struct ShardPlan: Equatable, Sendable {
     shards * rank / ranks..<shards * (rank + 1) / ranks
   }
 
-  /// Shards of one thread of a rank, never empty.
-  public func shards(rank: Int, thread: Int) -> Range<Int> {
-    let worker = rank * threads + thread
-    let workers = ranks * threads
-    return shards * worker / workers..<shards * (worker + 1) / workers
+  /// Shards of one thread of a rank, never none: the rank's threads take turns, so that neighbours in the
+  /// tree of sums are computed at the same time.
+  public func shards(rank: Int, thread: Int) -> [Int] {
+    let all = shards(rank: rank)
+    return Array(stride(from: all.lowerBound + thread, to: all.upperBound, by: threads))
+  }
+
+  /// Memory for gradients that a rank needs, as a multiple of one gradient.
+  public func gradientSlabs(rank: Int) -> Int {
+    ShardTree.slabs(shards(rank: rank), threads: threads)
   }
 }

@@ -14,6 +14,37 @@ struct TreeNode: Equatable, Sendable {
   var parent: TreeNode { TreeNode(level: level + 1, index: index / 2) }
 }
 
+/// The largest subtrees within a range of shards, with all of their nodes.
+struct ShardForest: Sendable {
+  struct Node: Sendable {
+    let place: TreeNode
+    var parent: Int?
+    var left: Int?
+    var right: Int?
+  }
+
+  /// Leaves first, in the order of shards, then children before their parents.
+  private(set) var nodes: [Node]
+  /// The subtrees' roots in the order of shards.
+  private(set) var roots: [Int] = []
+
+  init(_ shards: Range<Int>) {
+    nodes = shards.map { Node(place: TreeNode(level: 0, index: $0)) }
+    for leaf in nodes.indices {
+      var node = leaf
+      while let left = roots.last, nodes[left].place.isLeftSibling(of: nodes[node].place) {
+        roots.removeLast()
+        let parent = nodes.count
+        nodes.append(Node(place: nodes[left].place.parent, left: left, right: node))
+        nodes[left].parent = parent
+        nodes[node].parent = parent
+        node = parent
+      }
+      roots.append(node)
+    }
+  }
+}
+
 /// One addition: the node in slot `into` becomes the sum of itself and of the node in slot `from`, a node
 /// at `level`.
 struct TreeMerge: Equatable, Sendable {
@@ -25,15 +56,16 @@ struct TreeMerge: Equatable, Sendable {
 enum ShardTree {
   /// The largest subtrees within a range of shards, in ascending order.
   static func cover(_ shards: Range<Int>) -> [TreeNode] {
-    var nodes: [TreeNode] = []
-    for shard in shards {
-      nodes.append(TreeNode(level: 0, index: shard))
-      while nodes.count > 1, nodes[nodes.count - 2].isLeftSibling(of: nodes[nodes.count - 1]) {
-        nodes[nodes.count - 2] = nodes[nodes.count - 2].parent
-        nodes.removeLast()
-      }
-    }
-    return nodes
+    let forest = ShardForest(shards)
+    return forest.roots.map { forest.nodes[$0].place }
+  }
+
+  /// Slabs that a rank needs at most when `threads` threads compute its shards in ascending order side by
+  /// side: what is summed up to a round of shards, and that round's gradients.
+  static func slabs(_ shards: Range<Int>, threads: Int) -> Int {
+    stride(from: shards.lowerBound, to: shards.upperBound, by: threads).map {
+      cover(shards.lowerBound..<$0).count + min(threads, shards.upperBound - $0)
+    }.max()!
   }
 
   /// The additions that join neighbouring nodes as far as the tree allows, in order, and the slots

@@ -15,12 +15,12 @@ enum DataSetup {
   ///
   /// - Throws: `RunError` (configuration) for a model that cannot be made or cannot fit.
   static func fit(
-    _ c: RunConfiguration, to dataset: any Dataset, ranks: Int
+    _ c: RunConfiguration, to dataset: any Dataset, ranks: Int, trains: Bool = true
   ) throws -> RunConfiguration {
     var c = c
     c.model.imageSize = inputSize(of: dataset, resize: c.resize)
     c.model.numClasses = dataset.classNames.count
-    try c.validateModel(ranks: ranks)
+    try c.validateModel(ranks: ranks, trains: trains)
     return c
   }
 

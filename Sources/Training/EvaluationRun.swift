@@ -18,11 +18,11 @@ public final class EvaluationRun {
   public init(_ given: RunConfiguration, group: ProcessGroup, weights path: String) throws {
     self.group = group
     let (c, dataset, engines) = try group.together {
-      try given.validate(ranks: group.size)
+      try given.validate(ranks: group.size, trains: false)
       // Not before it is known to be a time.
       group.stallTimeout = given.stallTimeout
       let dataset = try DataSetup.open(.test, given)
-      let c = try DataSetup.fit(given, to: dataset, ranks: group.size)
+      let c = try DataSetup.fit(given, to: dataset, ranks: group.size, trains: false)
       let engines = try (0..<c.threads).map { _ in try Replica.makeEngine(c) }
       return (c, dataset, engines)
     }
@@ -56,10 +56,10 @@ public final class EvaluationRun {
 
 /// `--test_only` without a checkpoint: a batch of three random images through a new model.
 public func outputShape(_ given: RunConfiguration) throws -> String {
-  try given.validate()
+  try given.validate(trains: false)
   var c = given
   c.fitWithoutData()
-  try c.validateModel(ranks: 1)
+  try c.validateModel(ranks: 1, trains: false)
   let engine = try VisionTransformer(configuration: c.model, capacity: 3)
   let parameters = FloatSlab(count: engine.layout.count)
   engine.layout.initialize(parameters.base, seed: c.seed)

@@ -53,7 +53,7 @@ public final class Evaluator {
     defer { results.deallocate() }
     let waited = loader.waitedSeconds
     let finished = Result {
-      try threads.run { thread in
+      try threads.run { [self] thread in
         for block in share(first + thread) {
           guard let batch = try loader.next(consumer: thread) else {
             preconditionFailure("the loader ran dry")

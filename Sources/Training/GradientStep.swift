@@ -162,10 +162,12 @@ final class GradientStep {
     let results = UnsafeMutableBufferPointer<BatchStatistics>.allocate(capacity: own.count)
     results.initialize(repeating: BatchStatistics())
     defer { results.deallocate() }
-    try threads.run { thread in
+    try threads.run { [self] thread in
       var failure: (any Error)?
       for shard in plan.shards(rank: group.rank, thread: thread) {
-        let gradients = exchange.gradientTarget(thread: thread, shard: shard)
+        let gradients = timeline.span("wait for room", shard, thread: thread) {
+          exchange.gradientTarget(shard: shard)
+        }
         let positions = microBatches(shard: shard, images: images)
         if positions.isEmpty { gradients.update(repeating: 0, count: parameters.count) }
         do {
@@ -187,7 +189,7 @@ final class GradientStep {
                 pass, images: batch.images.base, labels: batch.labels.baseAddress!,
                 count: batch.count,
                 ready: number < positions.count - 1
-                  ? nil : { exchange.advance(thread: thread, shard: shard, to: $0) })
+                  ? nil : { exchange.advance(shard: shard, to: $0) })
             }
           }
         } catch {
@@ -195,7 +197,7 @@ final class GradientStep {
           // whatever the buffers hold, and all throw the error afterwards.
           failure = error
         }
-        exchange.commit(thread: thread, shard: shard)
+        exchange.commit(shard: shard)
       }
       if let failure { throw failure }
     }

@@ -19,8 +19,8 @@ public final class Predictor {
   public init(_ given: RunConfiguration, weights path: String) throws {
     var c = given
     c.resize = c.model.imageSize
-    try c.validate()
-    try c.validateModel(ranks: 1)
+    try c.validate(trains: false)
+    try c.validateModel(ranks: 1, trains: false)
     configuration = c
     engine = try VisionTransformer(
       configuration: c.model, capacity: c.resolvedMicroBatch)

@@ -20,22 +20,17 @@ extension Trainer {
   }
 
   private func writeCheckpoint(_ state: RunState) throws {
-    let count = parameters.count
-    var whole: [FloatSlab] = []
-    for moment in replica.optimizer.moments {
-      let target = group.rank == 0 ? FloatSlab(count: count) : nil
-      try replica.exchange.gatherSlices(moment.slab.base, to: target?.base)
-      if let target { whole.append(target) }
-    }
+    let moments = replica.optimizer.moments
+    let whole = try replica.exchange.gatherSlices(moments.map { UnsafePointer($0.slab.base) })
     try group.together {
       guard group.rank == 0 else { return }
       try checkpoints.save(step: state.step) { folder in
         try weightFile.write(parameters.base, to: "\(folder)/weights.safetensors")
-        let tensors = zip(replica.optimizer.moments, whole).flatMap { moment, slab in
+        let tensors = zip(moments, whole).flatMap { moment, slab in
           replica.layout.places.map {
             TensorToWrite(
               name: "\(moment.name).\($0.spec.name)", shape: $0.spec.shape,
-              values: slab.base + $0.offset)
+              values: slab + $0.offset)
           }
         }
         try writeSafetensors(to: "\(folder)/optimizer.safetensors", metadata: [:], tensors: tensors)

@@ -31,16 +31,6 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
     #expect(word == Array("word".utf8))
   }
 
-  @Test("floats are gathered on rank 0") func gather() throws {
-    let counts = (0..<group.size).map { 5 * $0 + 1 }
-    let mine = [Float](repeating: Float(group.rank), count: counts[group.rank])
-    let out = FloatSlab(count: counts.reduce(0, +))
-    try group.gatherFloats(mine, counts: counts, to: group.rank == 0 ? out.base : nil)
-    guard group.rank == 0 else { return }
-    #expect(
-      Array(out.buffer) == counts.enumerated().flatMap { [Float](repeating: Float($0), count: $1) })
-  }
-
   @Test(
     "the exchange gives the bits of the tree", arguments: [1, 100, 50_001, 200_000], [1, 3])
   func exchange(count: Int, threads: Int) throws {
@@ -87,9 +77,14 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         #expect(Set(try group.allGather([squares]).map { $0[0] }).count == 1)
         let own = FloatSlab(count: exchange.ownedCount)
         exchange.pickSlices(of: parameters.base, into: own.base)
-        let whole = group.rank == 0 ? FloatSlab(count: count) : nil
-        try exchange.gatherSlices(own.base, to: whole?.base)
-        if let whole { #expect(Array(whole.buffer) == Array(parameters.buffer)) }
+        let twice = FloatSlab(count: exchange.ownedCount)
+        for i in 0..<exchange.ownedCount { twice.base[i] = 2 * own.base[i] }
+        let whole = try exchange.gatherSlices([own, twice].map { UnsafePointer($0.base) })
+        #expect(whole.count == (group.rank == 0 ? 2 : 0))
+        for (slab, factor) in zip(whole, [Float(1), 2]) {
+          #expect((0..<count).allSatisfy { slab[$0] == factor * parameters.base[$0] })
+        }
+        withExtendedLifetime((own, twice)) {}
       }
     }
   }
@@ -141,12 +136,12 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
     let exchange = GradientExchange(
       group: group, plan: plan, count: 3, mode: .invariant, type: type, overlaps: true)
     for shard in plan.shards(rank: group.rank) {
-      let target = exchange.gradientTarget(thread: 0, shard: shard)
+      let target = exchange.gradientTarget(shard: shard)
       // The last shard's values come from the last rank.
       target[0] = shard == 7 ? Float(bitPattern: 0x7F80_0001) : 1
       target[1] = shard == 7 ? -.infinity : 1
       target[2] = 1
-      exchange.commit(thread: 0, shard: shard)
+      exchange.commit(shard: shard)
     }
     try exchange.reduce()
     let sums = FloatSlab(count: 3)
@@ -204,15 +199,15 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
   }
 
   private func fill(_ exchange: GradientExchange, step: Int) {
-    for thread in 0..<exchange.plan.threads {
+    sideBySide(exchange.plan.threads) { thread in
       for shard in exchange.plan.shards(rank: group.rank, thread: thread) {
-        let target = exchange.gradientTarget(thread: thread, shard: shard)
+        let target = exchange.gradientTarget(shard: shard)
         for i in 0..<exchange.count {
           target[i] = cheapLeaf(shard, i, step)
           // Now and then, as the backward pass does.
-          if i % 30_000 == 77 * shard { exchange.advance(thread: thread, shard: shard, to: i + 1) }
+          if i % 30_000 == 77 * shard { exchange.advance(shard: shard, to: i + 1) }
         }
-        exchange.commit(thread: thread, shard: shard)
+        exchange.commit(shard: shard)
       }
     }
   }

@@ -16,13 +16,16 @@ let planShapes = [
     let plan = try ShardPlan(shards: shards, ranks: ranks, threads: threads)
     var next = 0
     for rank in 0..<ranks {
-      #expect(plan.shards(rank: rank).lowerBound == next)
-      for thread in 0..<threads {
-        let range = plan.shards(rank: rank, thread: thread)
-        #expect(range.lowerBound == next && !range.isEmpty)
-        next = range.upperBound
+      let all = plan.shards(rank: rank)
+      #expect(all.lowerBound == next)
+      let byThread = (0..<threads).map { plan.shards(rank: rank, thread: $0) }
+      #expect(byThread.joined().sorted() == Array(all))
+      // Turn by turn.
+      for (thread, own) in byThread.enumerated() {
+        #expect(own.first == all.lowerBound + thread)
+        #expect(zip(own, own.dropFirst()).allSatisfy { $1 == $0 + threads })
       }
-      #expect(plan.shards(rank: rank).upperBound == next)
+      next = all.upperBound
     }
     #expect(next == shards)
   }

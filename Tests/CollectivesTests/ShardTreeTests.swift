@@ -1,5 +1,6 @@
 // The tree of sums as workers carry it out, against its definition.
 import CKernels
+import Synchronization
 import Tensors
 import TestSupport
 import Testing
@@ -30,49 +31,61 @@ func treeSum(_ type: ReductionType, shards: Int, leaf: (Int) -> Float) -> Float 
 
 @Suite("Shard tree") struct ShardTreeTests {
   @Test(
-    "threads and ranks give the bits of the definition", arguments: planShapes,
-    ReductionType.allCases)
+    "threads and ranks give the bits of the definition, in no more slabs than foreseen",
+    .timeLimit(.minutes(5)), arguments: planShapes, ReductionType.allCases)
   func bits(shape: (Int, Int, Int), type: ReductionType) throws {
     let (shards, ranks, threads) = shape
     let arithmetic = TreeArithmetic(type, shards: shards)
     let plan = try ShardPlan(shards: shards, ranks: ranks, threads: threads)
-    let count = 37
-    var slabs: [UnsafeMutablePointer<Float>] = []
-    var sums: [SubtreeSum] = []
-    var nodes: [TreeNode] = []
-    for rank in 0..<ranks {
-      var rankNodes: [TreeNode] = []
-      var rankSlabs: [UnsafeMutablePointer<Float>] = []
-      for thread in 0..<threads {
-        let range = plan.shards(rank: rank, thread: thread)
-        let sum = SubtreeSum(shards: range, count: count, arithmetic: arithmetic)
-        for shard in range {
-          let target = sum.target(shard: shard)
-          for i in 0..<count { target[i] = leafValue(shard: shard, element: i) }
-          sum.commit(shard: shard)
+    // More than two blocks.
+    let count = 2 * GradientExchange.reductionBlock + 37
+    let sums = (0..<ranks).map {
+      RankSum(
+        shards: plan.shards(rank: $0), threads: threads, count: count, arithmetic: arithmetic)
+    }
+    for step in 0..<8 {
+      var slabs: [UnsafeMutablePointer<Float>] = []
+      for (rank, sum) in sums.enumerated() {
+        let used = Mutex<Set<UInt>>([])
+        sideBySide(threads) { thread in
+          for shard in plan.shards(rank: rank, thread: thread) {
+            let target = sum.target(shard: shard)
+            used.withLock { _ = $0.insert(UInt(bitPattern: target)) }
+            for i in 0..<count {
+              target[i] = leafValue(shard: shard, element: i % 61, step: step)
+              if (i + shard) % 9_000 == 0 { sum.advance(shard: shard, to: i + 1) }
+            }
+            sum.commit(shard: shard)
+          }
         }
-        #expect(sum.isComplete)
-        #expect(sum.nodes == ShardTree.cover(range))
-        rankNodes += sum.nodes
-        rankSlabs += sum.nodes.indices.map { sum.base($0) }
-        sums.append(sum)
+        #expect(sum.finished == count)
+        #expect(used.withLock(\.count) <= plan.gradientSlabs(rank: rank))
+        #expect(sum.sums.count == ShardTree.cover(plan.shards(rank: rank)).count)
+        slabs += sum.sums
       }
-      let (merges, remaining) = ShardTree.merges(rankNodes)
-      arithmetic.add(merges, rankSlabs, count)
-      let cover = ShardTree.cover(plan.shards(rank: rank))
-      #expect(remaining.count == cover.count)
-      nodes += cover
-      slabs += remaining.map { rankSlabs[$0] }
-    }
-    let (merges, remaining) = ShardTree.merges(nodes)
-    arithmetic.add(merges, slabs, count)
-    #expect(remaining == [0])
-    withExtendedLifetime(sums) {
-      for i in 0..<count {
-        let expected = treeSum(type, shards: shards) { leafValue(shard: $0, element: i) }
-        #expect(slabs[0][i].bitPattern == expected.bitPattern)
+      let nodes = (0..<ranks).flatMap { ShardTree.cover(plan.shards(rank: $0)) }
+      let (merges, remaining) = ShardTree.merges(nodes)
+      arithmetic.add(merges, slabs, count)
+      #expect(remaining == [0])
+      let expected = (0..<61).map { element in
+        treeSum(type, shards: shards) { leafValue(shard: $0, element: element, step: step) }
       }
+      #expect(
+        (0..<count).allSatisfy { slabs[0][$0].bitPattern == expected[$0 % 61].bitPattern })
+      for sum in sums { sum.reset() }
     }
+  }
+
+  @Test("slabs of a rank: what is summed so far, and a gradient per thread")
+  func slabs() {
+    // Sums of eight, four, two and one, and the last shard.
+    #expect(ShardTree.slabs(0..<16, threads: 1) == 5)
+    #expect(ShardTree.slabs(0..<16, threads: 2) == 5)
+    #expect(ShardTree.slabs(0..<16, threads: 4) == 6)
+    #expect(ShardTree.slabs(0..<16, threads: 16) == 16)
+    // 5; 6, 7; 8, 9 stay apart.
+    #expect(ShardTree.slabs(5..<11, threads: 1) == 4)
+    #expect(ShardTree.slabs(3..<4, threads: 1) == 1)
   }
 
   @Test("the largest aligned subtrees of a range")

@@ -18,11 +18,9 @@ enum ExchangeBenchmark {
       bucketBlocks: c.bucketBlocks)
     let parameters = FloatSlab(count: count)
     let seconds = try (0...repetitions).map { _ in
-      for thread in 0..<c.threads {
-        for shard in plan.shards(rank: group.rank, thread: thread) {
-          exchange.gradientTarget(thread: thread, shard: shard)[0] = 1
-          exchange.commit(thread: thread, shard: shard)
-        }
+      for shard in plan.shards(rank: group.rank) {
+        exchange.gradientTarget(shard: shard)[0] = 1
+        exchange.commit(shard: shard)
       }
       try group.barrier()
       let start = ContinuousClock.now

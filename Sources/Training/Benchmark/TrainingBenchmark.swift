@@ -140,7 +140,7 @@ final class TrainingBenchmark {
   private func replayedRate() throws -> Double {
     try group.barrier()
     let start = ContinuousClock.now
-    try threads.run { thread in
+    try threads.run { [self] thread in
       for _ in 0..<replayPasses { _ = replays[thread].run() }
     }
     try group.barrier()

@@ -1,12 +1,15 @@
 // Whether a run can fit into the memory of its hosts.
+import Collectives
 import Diagnostics
 import Foundation
 
 extension RunConfiguration {
-  /// Bytes that every rank needs at the least: weights, gradients per thread, moments (of which
-  /// `ranks` share the whole), activations and inputs of one micro-batch per thread.
-  func leastBytes(ranks: Int) -> (model: Double, activations: Double) {
-    let slabs = Double(2 + threads) + 2 / Double(ranks)
+  /// Bytes that every rank needs at the least: weights; to train, partial sums of gradients, and moments
+  /// of which `ranks` share the whole; activations and inputs of one micro-batch per thread.
+  func leastBytes(ranks: Int, trains: Bool = true) -> (model: Double, activations: Double) {
+    let plan = try? ShardPlan(shards: resolvedShards, ranks: ranks, threads: threads)
+    let gradients = Double(plan?.gradientSlabs(rank: 0) ?? threads)
+    let slabs = 1 + (trains ? gradients + 2 / Double(ranks) : 0)
     let images =
       Double(resolvedMicroBatch)
       * model.leastActivationsPerImage(recomputes: recompute, precision: precision)
@@ -17,9 +20,12 @@ extension RunConfiguration {
 
   /// - Parameters:
   ///   - ranks: of the run; `ranksHere`: of them on this host; `memory`: the host's, in bytes.
+  ///   - trains: or only evaluates.
   /// - Throws: `RunError` (configuration) for a run that cannot fit.
-  func checkMemory(ranks: Int, ranksHere: Int, memory: UInt64 = hostMemory) throws {
-    let (model, activations) = leastBytes(ranks: ranks)
+  func checkMemory(
+    ranks: Int, ranksHere: Int, memory: UInt64 = hostMemory, trains: Bool = true
+  ) throws {
+    let (model, activations) = leastBytes(ranks: ranks, trains: trains)
     let share = Double(memory) / Double(ranksHere)
     guard model + activations > share else { return }
     func gigabytes(_ bytes: Double) -> String { String(format: "%.3g GB", bytes * 1e-9) }
@@ -27,7 +33,7 @@ extension RunConfiguration {
       """
       The run needs \(gigabytes(model + activations)) a rank at the least, but this host has \
       \(gigabytes(share)) for each of its \(ranksHere) ranks:
-      \(gigabytes(model)) for weights and gradients, \(gigabytes(activations)) for activations of \
+      \(gigabytes(model)) for weights\(trains ? ", gradients and the optimizer" : ""), \(gigabytes(activations)) for activations of \
       \(threads) x \(resolvedMicroBatch) images of \(self.model.imageSize) pixels.
       Choose smaller --d_hidden, --d_mlp, --num_layers, --resize, --micro_batch, larger \
       --patch_size, or fewer ranks and threads\(recompute ? "" : ", or give --recompute").

@@ -7,9 +7,11 @@ import Tensors
 extension RunConfiguration {
   /// Checks everything that is known before the data set is open.
   ///
-  /// - Parameter ranks: of the run.
+  /// - Parameters:
+  ///   - ranks: of the run.
+  ///   - trains: or only evaluates, which takes less memory.
   /// - Throws: `RunError` (configuration) naming the first flag that cannot work, and what would.
-  public func validate(ranks: Int = 1) throws {
+  public func validate(ranks: Int = 1, trains: Bool = true) throws {
     try validateCounts()
     try validateRates()
     try require(
@@ -23,13 +25,13 @@ extension RunConfiguration {
     guard resize > 0 || dataset != .imagenet else { return }
     var c = self
     c.fitWithoutData()
-    try c.validateModel(ranks: ranks)
+    try c.validateModel(ranks: ranks, trains: trains)
   }
 
   /// Checks that the model can be made and can fit, when its images and classes are known.
   ///
   /// - Throws: `RunError` (configuration).
-  func validateModel(ranks: Int) throws {
+  func validateModel(ranks: Int, trains: Bool) throws {
     try model.validate()
     let depths = [
       ("--d_hidden", model.width), ("--d_mlp", model.mlpWidth),
@@ -40,7 +42,7 @@ extension RunConfiguration {
         depth <= Precision.mixedDepth,
         "\(flag) is \(depth): with --use_amp expected at most \(Precision.mixedDepth).")
     }
-    try checkMemory(ranks: ranks, ranksHere: Self.ranksHere)
+    try checkMemory(ranks: ranks, ranksHere: Self.ranksHere, trains: trains)
   }
 
   private func validateCounts() throws {
