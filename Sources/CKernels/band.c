@@ -2,49 +2,50 @@
 #include "include/band_kernels.h"
 
 #include "approximations.h"
-#include "lanes.h"
-#include "multiversion.h"
+#include "kernel.h"
+#include "lanes_part.h"
 
-/// The largest of n floats and `start`. Sixteen running maxima, because the compiler may not reorder
-/// the comparisons of one.
-HELPER float largest_of(const float *restrict s, size_t n, float start) {
-  float lane[16];
-  for (int l = 0; l < 16; l++) lane[l] = start;
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; l++) lane[l] = s[i + l] > lane[l] ? s[i + l] : lane[l];
-  for (; i < n; i++) lane[i & 15] = s[i] > lane[i & 15] ? s[i] : lane[i & 15];
-  float largest = start;
-  for (int l = 0; l < 16; l++) largest = lane[l] > largest ? lane[l] : largest;
-  return largest;
-}
-
-MULTIVERSION
-void ck_band_softmax(float *restrict scores, const int32_t *restrict first,
-                     const int32_t *restrict last, const int32_t *restrict zeros, size_t rows,
-                     size_t columns, size_t stride, float scale) {
-#pragma clang fp reassociate(on)
+KERNEL(void, ck_band_softmax,
+       (float *restrict scores, const int32_t *restrict first, const int32_t *restrict last,
+        const int32_t *restrict zeros, size_t rows, size_t columns, size_t stride, float scale),
+       (scores, first, last, zeros, rows, columns, stride, scale)) {
+  const float lowest = -3.402823466e38f;
   for (size_t r = 0; r < rows; r++) {
     float *restrict s = scores + r * stride;
-    size_t low = (size_t)first[r], high = (size_t)last[r];
+    float *restrict band = s + first[r];
+    size_t low = (size_t)first[r], high = (size_t)last[r], n = high - low;
+    size_t whole = n / 16 * 16, rest = n - whole;
     int32_t extra = zeros ? zeros[r] : 0;
-    float largest = largest_of(s + low, high - low, extra > 0 ? 0 : -3.402823466e38f);
-    float sum = extra > 0 ? (float)extra * approximate_exp(-scale * largest) : 0;
-    for (size_t i = low; i < high; i++) {
-      float e = approximate_exp(scale * (s[i] - largest));
-      s[i] = e;
-      sum += e;
+    lanes16 tail;
+    load_part16(&tail, band + whole, rest, lowest);
+    lanes16 most = tail;
+    for (size_t i = 0; i < whole; i += 16) most = LOAD16(band + i) > most ? LOAD16(band + i) : most;
+    float largest = maximum16(&most);
+    if (extra > 0 && largest < 0) largest = 0;
+    tail = scale * (tail - largest);
+    exp16(&tail);
+    lanes16 sums = tail;
+    for (size_t i = 0; i < whole; i += 16) {
+      lanes16 e = scale * (LOAD16(band + i) - largest);
+      exp16(&e);
+      STORE16(band + i, e);
+      sums += e;
     }
+    float sum = sum16(&sums);
+    if (extra > 0) sum += (float)extra * approximate_exp(-scale * largest);
     float inverse = 1.0f / sum;
+    for (size_t i = 0; i < whole; i += 16) STORE16(band + i, LOAD16(band + i) * inverse);
+    tail *= inverse;
+    store_part16(band + whole, &tail, rest);
     for (size_t i = 0; i < low; i++) s[i] = 0;
-    for (size_t i = low; i < high; i++) s[i] *= inverse;
     for (size_t i = high; i < columns; i++) s[i] = 0;
   }
 }
 
-MULTIVERSION
-void ck_rotary_rows(float *restrict x, const float *restrict cosine, const float *restrict sine,
-                    size_t rows, size_t stride, size_t heads, size_t width, float direction) {
+KERNEL(void, ck_rotary_rows,
+       (float *restrict x, const float *restrict cosine, const float *restrict sine, size_t rows,
+        size_t stride, size_t heads, size_t width, float direction),
+       (x, cosine, sine, rows, stride, heads, width, direction)) {
   size_t half = width / 2;
   for (size_t r = 0; r < rows; r++) {
     const float *restrict c = cosine + r * half;
@@ -61,17 +62,10 @@ void ck_rotary_rows(float *restrict x, const float *restrict cosine, const float
   }
 }
 
-HELPER float dot(const float *restrict x, const float *restrict y, size_t width) {
-#pragma clang fp reassociate(on)
-  float sum = 0;
-  for (size_t c = 0; c < width; c++) sum += x[c] * y[c];
-  return sum;
-}
-
 /// Four dot products of one x, so that x is loaded once and the lanes are summed together.
 HELPER void four_dots(float *restrict dots, const float *restrict x, const float *y0,
                       const float *y1, const float *y2, const float *y3, size_t width) {
-#pragma clang fp reassociate(on) contract(fast)
+#pragma clang fp contract(fast)
   lanes16 a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0};
   size_t c = 0;
   for (; c + 16 <= width; c += 16) {
@@ -110,10 +104,10 @@ HELPER void four_dots(float *restrict dots, const float *restrict x, const float
   }
 }
 
-MULTIVERSION
-void ck_gather_dots(float *restrict dots, const float *restrict x, size_t x_stride,
-                    const float *restrict y, size_t y_stride, const int32_t *restrict index,
-                    size_t rows, size_t count, size_t width) {
+KERNEL(void, ck_gather_dots,
+       (float *restrict dots, const float *restrict x, size_t x_stride, const float *restrict y,
+        size_t y_stride, const int32_t *restrict index, size_t rows, size_t count, size_t width),
+       (dots, x, x_stride, y, y_stride, index, rows, count, width)) {
   for (size_t i = 0; i < rows; i++) {
     const int32_t *restrict key = index + i * count;
     const float *restrict query = x + i * x_stride;
@@ -122,16 +116,17 @@ void ck_gather_dots(float *restrict dots, const float *restrict x, size_t x_stri
     for (; r + 4 <= count; r += 4)
       four_dots(out + r, query, y + (size_t)key[r] * y_stride, y + (size_t)key[r + 1] * y_stride,
                 y + (size_t)key[r + 2] * y_stride, y + (size_t)key[r + 3] * y_stride, width);
-    for (; r < count; r++) out[r] = dot(query, y + (size_t)key[r] * y_stride, width);
+    for (; r < count; r++) out[r] = dot_product(query, y + (size_t)key[r] * y_stride, width);
   }
 }
 
 // The sums run channels outermost, by 64: so much of all rows stays in the nearest cache.
 
-MULTIVERSION
-void ck_gather_sums(float *restrict sums, size_t sums_stride, const float *restrict weights,
-                    const float *restrict y, size_t y_stride, const int32_t *restrict index,
-                    size_t rows, size_t count, size_t width) {
+KERNEL(void, ck_gather_sums,
+       (float *restrict sums, size_t sums_stride, const float *restrict weights,
+        const float *restrict y, size_t y_stride, const int32_t *restrict index, size_t rows,
+        size_t count, size_t width),
+       (sums, sums_stride, weights, y, y_stride, index, rows, count, width)) {
 #pragma clang fp contract(fast)
   size_t c = 0;
   for (; c + 64 <= width; c += 64)
@@ -165,10 +160,11 @@ void ck_gather_sums(float *restrict sums, size_t sums_stride, const float *restr
   }
 }
 
-MULTIVERSION
-void ck_scatter_sums(float *restrict sums, size_t sums_stride, size_t sums_rows,
-                     const float *restrict weights, const float *restrict x, size_t x_stride,
-                     const int32_t *restrict index, size_t rows, size_t count, size_t width) {
+KERNEL(void, ck_scatter_sums,
+       (float *restrict sums, size_t sums_stride, size_t sums_rows, const float *restrict weights,
+        const float *restrict x, size_t x_stride, const int32_t *restrict index, size_t rows,
+        size_t count, size_t width),
+       (sums, sums_stride, sums_rows, weights, x, x_stride, index, rows, count, width)) {
 #pragma clang fp contract(fast)
   for (size_t j = 0; j < sums_rows; j++)
     for (size_t c = 0; c < width; c++) sums[j * sums_stride + c] = 0;
@@ -207,10 +203,10 @@ void ck_gather_columns(float *restrict values, const float *restrict matrix, siz
       values[i * count + r] = matrix[i * stride + (size_t)index[i * count + r]];
 }
 
-MULTIVERSION
-void ck_scatter_columns(float *restrict matrix, size_t columns, size_t stride,
-                        const float *restrict values, const int32_t *restrict index, size_t rows,
-                        size_t count) {
+KERNEL(void, ck_scatter_columns,
+       (float *restrict matrix, size_t columns, size_t stride, const float *restrict values,
+        const int32_t *restrict index, size_t rows, size_t count),
+       (matrix, columns, stride, values, index, rows, count)) {
   for (size_t i = 0; i < rows; i++) {
     float *restrict out = matrix + i * stride;
     for (size_t c = 0; c < columns; c++) out[c] = 0;

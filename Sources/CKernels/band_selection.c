@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "include/band_kernels.h"
+#include "kernel.h"
 #include "lanes.h"
-#include "multiversion.h"
 
 typedef _Bool mask16 __attribute__((ext_vector_type(16)));
 
@@ -52,9 +52,10 @@ HELPER size_t columns_reaching(int32_t *restrict out, const struct row *r, float
   return n;
 }
 
-MULTIVERSION
-void ck_select_largest(int32_t *restrict index, const float *restrict scores, size_t rows,
-                       size_t columns, size_t stride, size_t count) {
+KERNEL(void, ck_select_largest,
+       (int32_t *restrict index, const float *restrict scores, size_t rows, size_t columns,
+        size_t stride, size_t count),
+       (index, scores, rows, columns, stride, count)) {
   for (size_t i = 0; i < rows; i++) {
     const float *restrict s = scores + i * stride;
     int32_t *restrict out = index + i * count;

@@ -7,15 +7,18 @@
 #include <immintrin.h>
 #endif
 
+static int most = CK_LEVEL_AVX512;
+
+void ck_limit_cpu_level(int level) { most = level; }
+
 int ck_cpu_level(void) {
+  int level = CK_LEVEL_BASE;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return CK_LEVEL_AVX512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CK_LEVEL_AVX2;
+  if (__builtin_cpu_supports("x86-64-v3")) level = CK_LEVEL_AVX2;
+  if (__builtin_cpu_supports("x86-64-v4")) level = CK_LEVEL_AVX512;
 #endif
-  return CK_LEVEL_BASE;
+  return level < most ? level : most;
 }
 
 void ck_flush_denormals(void) {

@@ -2,11 +2,12 @@
 #include "include/elementwise_kernels.h"
 
 #include "approximations.h"
-#include "multiversion.h"
+#include "kernel.h"
 
-MULTIVERSION
-void ck_bias_gelu(float *restrict u, float *restrict slope, const float *restrict bias,
-                  const uint8_t *restrict keep, size_t rows, size_t width, float factor) {
+KERNEL(void, ck_bias_gelu,
+       (float *restrict u, float *restrict slope, const float *restrict bias,
+        const uint8_t *restrict keep, size_t rows, size_t width, float factor),
+       (u, slope, bias, keep, rows, width, factor)) {
   for (size_t r = 0; r < rows; r++) {
     float *restrict h = u + r * width;
     float *restrict d = slope + r * width;
@@ -32,10 +33,11 @@ void ck_bias_gelu(float *restrict u, float *restrict slope, const float *restric
 // Element i needs element i only, so that y may be base: said to the compiler, which cannot see it.
 #define ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
 
-MULTIVERSION
-void ck_residual(float *y, const float *base, const float *restrict x, const float *restrict bias,
-                 const uint8_t *restrict keep, size_t rows, size_t width, size_t y_stride,
-                 size_t base_stride, size_t x_stride, float factor) {
+KERNEL(void, ck_residual,
+       (float *y, const float *base, const float *restrict x, const float *restrict bias,
+        const uint8_t *restrict keep, size_t rows, size_t width, size_t y_stride,
+        size_t base_stride, size_t x_stride, float factor),
+       (y, base, x, bias, keep, rows, width, y_stride, base_stride, x_stride, factor)) {
   for (size_t r = 0; r < rows; r++) {
     float *target = y + r * y_stride;
     const float *from = base + r * base_stride;
@@ -60,10 +62,10 @@ void ck_residual(float *y, const float *base, const float *restrict x, const flo
   }
 }
 
-MULTIVERSION
-void ck_apply_keep(float *y, size_t y_stride, const float *x, size_t x_stride,
-                   const uint8_t *restrict keep, size_t keep_stride, size_t rows, size_t width,
-                   float factor) {
+KERNEL(void, ck_apply_keep,
+       (float *y, size_t y_stride, const float *x, size_t x_stride, const uint8_t *restrict keep,
+        size_t keep_stride, size_t rows, size_t width, float factor),
+       (y, y_stride, x, x_stride, keep, keep_stride, rows, width, factor)) {
   for (size_t r = 0; r < rows; r++) {
     float *target = y + r * y_stride;
     const float *source = x + r * x_stride;
@@ -73,9 +75,10 @@ void ck_apply_keep(float *y, size_t y_stride, const float *x, size_t x_stride,
   }
 }
 
-MULTIVERSION
-void ck_multiply_and_sum(float *restrict y, const float *restrict x, float *restrict sums,
-                         size_t rows, size_t width, int accumulate) {
+KERNEL(void, ck_multiply_and_sum,
+       (float *restrict y, const float *restrict x, float *restrict sums, size_t rows,
+        size_t width, int accumulate),
+       (y, x, sums, rows, width, accumulate)) {
   if (!accumulate)
     for (size_t c = 0; c < width; c++) sums[c] = 0;
   size_t r = 0;
@@ -102,9 +105,10 @@ void ck_multiply_and_sum(float *restrict y, const float *restrict x, float *rest
     }
 }
 
-MULTIVERSION
-void ck_column_sums(float *restrict sums, const float *restrict x, size_t rows, size_t width,
-                    size_t stride, int accumulate) {
+KERNEL(void, ck_column_sums,
+       (float *restrict sums, const float *restrict x, size_t rows, size_t width, size_t stride,
+        int accumulate),
+       (sums, x, rows, width, stride, accumulate)) {
   if (!accumulate)
     for (size_t c = 0; c < width; c++) sums[c] = 0;
   size_t r = 0;
@@ -122,9 +126,9 @@ void ck_column_sums(float *restrict sums, const float *restrict x, size_t rows, 
   }
 }
 
-MULTIVERSION
-void ck_add_bias(float *restrict y, const float *restrict bias, size_t rows, size_t width,
-                 size_t stride) {
+KERNEL(void, ck_add_bias,
+       (float *restrict y, const float *restrict bias, size_t rows, size_t width, size_t stride),
+       (y, bias, rows, width, stride)) {
   for (size_t r = 0; r < rows; r++) {
     float *restrict target = y + r * stride;
     for (size_t c = 0; c < width; c++) target[c] += bias[c];

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "multiversion.h"
+#include "kernel.h"
 
 typedef int32_t int32x16 __attribute__((vector_size(64)));
 typedef uint8_t uint8x16 __attribute__((vector_size(16)));
@@ -13,11 +13,11 @@ enum { half = 1 << (ck_resize_weight_bits - 1) };
 #define WIDEN(bytes) __builtin_convertvector(bytes, int32x16)
 
 // Weights are not negative and sum to 1 within rounding, so results stay within 0...255.
-MULTIVERSION
-void ck_resize_horizontal(uint8_t *restrict out, size_t outStride, const uint8_t *restrict in,
-                          size_t inStride, size_t rows, size_t outWidth,
-                          const int32_t *restrict first, const int32_t *restrict taps,
-                          const int32_t *restrict weights, size_t weightWidth) {
+KERNEL(void, ck_resize_horizontal,
+       (uint8_t *restrict out, size_t outStride, const uint8_t *restrict in, size_t inStride,
+        size_t rows, size_t outWidth, const int32_t *restrict first, const int32_t *restrict taps,
+        const int32_t *restrict weights, size_t weightWidth),
+       (out, outStride, in, inStride, rows, outWidth, first, taps, weights, weightWidth)) {
   // Four rows side by side fill sixteen lanes, one of four unused.
   for (size_t y = 0; y < rows; y += 4) {
     size_t count = rows - y < 4 ? rows - y : 4;
@@ -55,11 +55,11 @@ void ck_resize_horizontal(uint8_t *restrict out, size_t outStride, const uint8_t
   }
 }
 
-MULTIVERSION
-void ck_resize_vertical(uint8_t *restrict out, size_t outStride, const uint8_t *restrict in,
-                        size_t inStride, size_t rowBytes, size_t outRows,
-                        const int32_t *restrict first, const int32_t *restrict taps,
-                        const int32_t *restrict weights, size_t weightWidth) {
+KERNEL(void, ck_resize_vertical,
+       (uint8_t *restrict out, size_t outStride, const uint8_t *restrict in, size_t inStride,
+        size_t rowBytes, size_t outRows, const int32_t *restrict first,
+        const int32_t *restrict taps, const int32_t *restrict weights, size_t weightWidth),
+       (out, outStride, in, inStride, rowBytes, outRows, first, taps, weights, weightWidth)) {
   for (size_t y = 0; y < outRows; y++) {
     const int32_t *w = weights + y * weightWidth;
     const uint8_t *source = in + (size_t)first[y] * inStride;
@@ -108,8 +108,9 @@ void ck_image_to_planes(float *restrict out, size_t size, const uint8_t *restric
   }
 }
 
-MULTIVERSION
-void ck_planes_to_interleaved(uint8_t *restrict out, const uint8_t *restrict in, size_t count) {
+KERNEL(void, ck_planes_to_interleaved,
+       (uint8_t *restrict out, const uint8_t *restrict in, size_t count),
+       (out, in, count)) {
   for (size_t i = 0; i < count; i++) {
     out[3 * i] = in[i];
     out[3 * i + 1] = in[count + i];
@@ -117,8 +118,9 @@ void ck_planes_to_interleaved(uint8_t *restrict out, const uint8_t *restrict in,
   }
 }
 
-MULTIVERSION
-void ck_inverted_cmyk_to_rgb(uint8_t *restrict out, const uint8_t *restrict in, size_t count) {
+KERNEL(void, ck_inverted_cmyk_to_rgb,
+       (uint8_t *restrict out, const uint8_t *restrict in, size_t count),
+       (out, in, count)) {
   for (size_t i = 0; i < count; i++) {
     uint32_t white = in[4 * i + 3];
     for (size_t c = 0; c < 3; c++) {

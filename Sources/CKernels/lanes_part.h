@@ -31,4 +31,33 @@ LANES_TARGET HELPER void store_floats(float *p, const lanes16 *v, size_t n) {
     store_part16(p, v, n);
 }
 
+/// The first n of floats or bfloat16 numbers, from number `at` on.
+LANES_TARGET HELPER void load_numbers(lanes16 *v, const void *base, size_t at, size_t n,
+                                      int is_bf16) {
+  if (is_bf16)
+    load_bf16(v, (const uint16_t *)base + at, n);
+  else
+    load_floats(v, (const float *)base + at, n);
+}
+
+LANES_TARGET HELPER void store_numbers(void *base, size_t at, const lanes16 *v, size_t n,
+                                       int is_bf16) {
+  if (is_bf16)
+    store_bf16((uint16_t *)base + at, v, n);
+  else
+    store_floats((float *)base + at, v, n);
+}
+
+/// The sum of x · y over n, in sixteen lanes.
+LANES_TARGET HELPER float dot_product(const float *x, const float *y, size_t n) {
+  lanes16 sums = 0;
+  for (size_t c = 0; c < n; c += 16) {
+    lanes16 a, b;
+    load_floats(&a, x + c, n - c);
+    load_floats(&b, y + c, n - c);
+    sums += a * b;
+  }
+  return sum16(&sums);
+}
+
 #endif

@@ -4,8 +4,8 @@
 
 #include "include/band_kernels.h"
 #include "include/neighbour_kernels.h"
+#include "kernel.h"
 #include "lanes.h"
-#include "multiversion.h"
 
 typedef _Bool mask16 __attribute__((ext_vector_type(16)));
 
@@ -116,11 +116,11 @@ HELPER size_t collect(int32_t *restrict key, float *restrict value, const struct
   return n;
 }
 
-MULTIVERSION
-void ck_select_best_first(int32_t *restrict index, float *restrict values,
-                          const float *restrict scores, size_t rows, size_t columns, size_t stride,
-                          size_t count, int32_t *restrict room_columns,
-                          float *restrict room_values) {
+KERNEL(void, ck_select_best_first,
+       (int32_t *restrict index, float *restrict values, const float *restrict scores, size_t rows,
+        size_t columns, size_t stride, size_t count, int32_t *restrict room_columns,
+        float *restrict room_values),
+       (index, values, scores, rows, columns, stride, count, room_columns, room_values)) {
   // With few scores the bound would keep most of them anyway.
   int bounded = count <= 16 && columns >= 32;
   for (size_t i = 0; i < rows; i++) {
@@ -143,10 +143,10 @@ void ck_select_best_first(int32_t *restrict index, float *restrict values,
   }
 }
 
-MULTIVERSION
-void ck_order_best_first(int32_t *restrict sorted, float *restrict sorted_values,
-                         const int32_t *restrict index, const float *restrict values, size_t rows,
-                         size_t count) {
+KERNEL(void, ck_order_best_first,
+       (int32_t *restrict sorted, float *restrict sorted_values, const int32_t *restrict index,
+        const float *restrict values, size_t rows, size_t count),
+       (sorted, sorted_values, index, values, rows, count)) {
   for (size_t i = 0; i < rows; i++)
     put_in_order(sorted + i * count, sorted_values + i * count, index + i * count,
                  values + i * count, count, count);

@@ -4,15 +4,14 @@
 #include <stddef.h>
 
 #include "include/neighbour_kernels.h"
-#include "lanes.h"
-#include "multiversion.h"
+#include "kernel.h"
+#include "lanes_part.h"
 
-MULTIVERSION
-void ck_depthwise_neighbours(float *restrict y, size_t y_stride, const float *restrict weights,
-                             const float *restrict taps, size_t taps_stride,
-                             const float *restrict v, size_t v_stride,
-                             const int32_t *restrict index, size_t rows, size_t count,
-                             size_t width) {
+KERNEL(void, ck_depthwise_neighbours,
+       (float *restrict y, size_t y_stride, const float *restrict weights,
+        const float *restrict taps, size_t taps_stride, const float *restrict v, size_t v_stride,
+        const int32_t *restrict index, size_t rows, size_t count, size_t width),
+       (y, y_stride, weights, taps, taps_stride, v, v_stride, index, rows, count, width)) {
 #pragma clang fp contract(fast)
   size_t c = 0;
   for (; c + 64 <= width; c += 64)
@@ -64,14 +63,13 @@ HELPER void pair_step(lanes16 *sum, const lanes16 *d, float weight, const float 
   *sum += g * x;
 }
 
-MULTIVERSION
-void ck_depthwise_neighbours_backward(float *restrict d_weights, float *restrict d_taps,
-                                      float *restrict d_v, size_t d_v_stride,
-                                      const float *restrict d_y, size_t d_y_stride,
-                                      const float *restrict weights, const float *restrict taps,
-                                      size_t taps_stride, const float *restrict v, size_t v_stride,
-                                      const int32_t *restrict index, size_t rows, size_t count,
-                                      size_t width) {
+KERNEL(void, ck_depthwise_neighbours_backward,
+       (float *restrict d_weights, float *restrict d_taps, float *restrict d_v, size_t d_v_stride,
+        const float *restrict d_y, size_t d_y_stride, const float *restrict weights,
+        const float *restrict taps, size_t taps_stride, const float *restrict v, size_t v_stride,
+        const int32_t *restrict index, size_t rows, size_t count, size_t width),
+       (d_weights, d_taps, d_v, d_v_stride, d_y, d_y_stride, weights, taps, taps_stride, v,
+        v_stride, index, rows, count, width)) {
 #pragma clang fp contract(fast)
   for (size_t p = 0; p < rows * count; p++) d_weights[p] = 0;
   size_t c = 0;
@@ -118,10 +116,10 @@ void ck_depthwise_neighbours_backward(float *restrict d_weights, float *restrict
     }
 }
 
-MULTIVERSION
-void ck_gather_neighbours(float *restrict gathered, const float *restrict weights,
-                          const float *restrict v, size_t v_stride, const int32_t *restrict index,
-                          size_t rows, size_t count, size_t width) {
+KERNEL(void, ck_gather_neighbours,
+       (float *restrict gathered, const float *restrict weights, const float *restrict v,
+        size_t v_stride, const int32_t *restrict index, size_t rows, size_t count, size_t width),
+       (gathered, weights, v, v_stride, index, rows, count, width)) {
   for (size_t p = 0; p < rows * count; p++) {
     const float *restrict source = v + (size_t)index[p] * v_stride;
     float *restrict out = gathered + p * width;
@@ -129,22 +127,15 @@ void ck_gather_neighbours(float *restrict gathered, const float *restrict weight
   }
 }
 
-MULTIVERSION
-void ck_gather_neighbours_backward(float *restrict d_weights, float *restrict d_v,
-                                   size_t d_v_stride, const float *restrict d_gathered,
-                                   const float *restrict weights, const float *restrict v,
-                                   size_t v_stride, const int32_t *restrict index, size_t rows,
-                                   size_t count, size_t width) {
-#pragma clang fp reassociate(on) contract(fast)
+KERNEL(void, ck_gather_neighbours_backward,
+       (float *restrict d_weights, float *restrict d_v, size_t d_v_stride,
+        const float *restrict d_gathered, const float *restrict weights, const float *restrict v,
+        size_t v_stride, const int32_t *restrict index, size_t rows, size_t count, size_t width),
+       (d_weights, d_v, d_v_stride, d_gathered, weights, v, v_stride, index, rows, count, width)) {
   for (size_t p = 0; p < rows * count; p++) {
-    const float *restrict source = v + (size_t)index[p] * v_stride;
     const float *restrict d = d_gathered + p * width;
     float *restrict out = d_v + (size_t)index[p] * d_v_stride;
-    float sum = 0;
-    for (size_t c = 0; c < width; c++) {
-      sum += d[c] * source[c];
-      out[c] += weights[p] * d[c];
-    }
-    d_weights[p] = sum;
+    d_weights[p] = dot_product(d, v + (size_t)index[p] * v_stride, width);
+    for (size_t c = 0; c < width; c++) out[c] += weights[p] * d[c];
   }
 }

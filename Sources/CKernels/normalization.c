@@ -1,68 +1,169 @@
-// Layer normalisation and its gradient.
+// Layer normalisation and its gradient, of floats and of numbers kept as bfloat16.
 #include "include/normalization_kernels.h"
 
 #include <math.h>
 
-#include "multiversion.h"
+#include "kernel.h"
+#include "lanes_part.h"
 
-MULTIVERSION
-void ck_layernorm(float *restrict y, float *restrict mean, float *restrict rstd,
-                  const float *restrict x, const float *restrict gamma, const float *restrict beta,
-                  size_t rows, size_t width, size_t y_stride, size_t x_stride) {
-#pragma clang fp reassociate(on)
+/// Mean and 1 / deviation of a row.
+HELPER void moments(const float *x, size_t width, float *mean, float *rstd) {
   float scale = 1.0f / (float)width;
+  size_t whole = width / 16 * 16, rest = width - whole;
+  lanes16 tail = 0, sums = 0;
+  for (size_t c = 0; c < whole; c += 16) sums += LOAD16(x + c);
+  if (rest > 0) {
+    load_part16(&tail, x + whole, rest, 0);
+    sums += tail;
+  }
+  float m = sum16(&sums) * scale;
+  sums = 0;
+  for (size_t c = 0; c < whole; c += 16) {
+    lanes16 d = LOAD16(x + c) - m;
+    sums += d * d;
+  }
+  if (rest > 0) {
+    load_part16(&tail, x + whole, rest, m);
+    tail -= m;
+    sums += tail * tail;
+  }
+  *mean = m;
+  *rstd = 1.0f / sqrtf(sum16(&sums) * scale + 1e-5f);
+}
+
+/// Sixteen columns, or the last n of a row: (x - m) · s · gamma + beta.
+HELPER void normalize_part(void *y, const lanes16 *x, float m, float s, const float *gamma,
+                           const float *beta, size_t n, int is_bf16) {
+  lanes16 g, b, v;
+  load_floats(&g, gamma, n);
+  load_floats(&b, beta, n);
+  v = (*x - m) * s * g + b;
+  store_numbers(y, 0, &v, n, is_bf16);
+}
+
+KERNEL(void, ck_layernorm,
+       (float *restrict y, float *restrict mean, float *restrict rstd, const float *restrict x,
+        const float *restrict gamma, const float *restrict beta, size_t rows, size_t width,
+        size_t y_stride, size_t x_stride),
+       (y, mean, rstd, x, gamma, beta, rows, width, y_stride, x_stride)) {
   for (size_t r = 0; r < rows; r++) {
     const float *restrict source = x + r * x_stride;
-    float *restrict target = y + r * y_stride;
-    float sum = 0;
-    for (size_t c = 0; c < width; c++) sum += source[c];
-    float m = sum * scale;
-    float squares = 0;
-    for (size_t c = 0; c < width; c++) {
-      float d = source[c] - m;
-      squares += d * d;
+    moments(source, width, mean + r, rstd + r);
+    for (size_t c = 0; c < width; c += 16) {
+      lanes16 v;
+      load_floats(&v, source + c, width - c);
+      normalize_part(y + r * y_stride + c, &v, mean[r], rstd[r], gamma + c, beta + c, width - c, 0);
     }
-    float s = 1.0f / sqrtf(squares * scale + 1e-5f);
-    for (size_t c = 0; c < width; c++) target[c] = (source[c] - m) * s * gamma[c] + beta[c];
-    mean[r] = m;
-    rstd[r] = s;
   }
 }
 
-MULTIVERSION
-void ck_layernorm_backward(float *restrict dx, float *restrict dgamma, float *restrict dbeta,
-                           const float *restrict dy, const float *restrict x,
-                           const float *restrict mean, const float *restrict rstd,
-                           const float *restrict gamma, size_t rows, size_t width,
-                           size_t dx_stride, size_t dy_stride, size_t x_stride, int add) {
-#pragma clang fp reassociate(on)
-  float scale = 1.0f / (float)width;
+KERNEL(void, ck_layernorm_bf16,
+       (uint16_t *restrict y, uint16_t *restrict kept, float *restrict mean, float *restrict rstd,
+        const float *restrict x, const float *restrict gamma, const float *restrict beta,
+        size_t rows, size_t width),
+       (y, kept, mean, rstd, x, gamma, beta, rows, width)) {
   for (size_t r = 0; r < rows; r++) {
-    const float *restrict source = x + r * x_stride;
-    const float *restrict g = dy + r * dy_stride;
-    float *restrict target = dx + r * dx_stride;
-    float m = mean[r], s = rstd[r];
-    float sum = 0, product = 0;
-    for (size_t c = 0; c < width; c++) {
-      float normalized = (source[c] - m) * s;
-      float weighted = g[c] * gamma[c];
-      dgamma[c] += g[c] * normalized;
-      dbeta[c] += g[c];
-      sum += weighted;
-      product += weighted * normalized;
-    }
-    sum *= scale;
-    product *= scale;
-    if (add) {
-      for (size_t c = 0; c < width; c++) {
-        float normalized = (source[c] - m) * s;
-        target[c] += s * (g[c] * gamma[c] - sum - normalized * product);
-      }
-    } else {
-      for (size_t c = 0; c < width; c++) {
-        float normalized = (source[c] - m) * s;
-        target[c] = s * (g[c] * gamma[c] - sum - normalized * product);
-      }
+    const float *restrict source = x + r * width;
+    moments(source, width, mean + r, rstd + r);
+    for (size_t c = 0; c < width; c += 16) {
+      lanes16 v;
+      load_floats(&v, source + c, width - c);
+      store_bf16(kept + r * width + c, &v, width - c);
+      normalize_part(y + r * width + c, &v, mean[r], rstd[r], gamma + c, beta + c, width - c, 1);
     }
   }
+}
+
+KERNEL(void, ck_normalize_bf16,
+       (uint16_t *restrict y, const uint16_t *restrict x, const float *restrict mean,
+        const float *restrict rstd, const float *restrict gamma, const float *restrict beta,
+        size_t rows, size_t width),
+       (y, x, mean, rstd, gamma, beta, rows, width)) {
+  for (size_t r = 0; r < rows; r++)
+    for (size_t c = 0; c < width; c += 16) {
+      lanes16 v;
+      load_bf16(&v, x + r * width + c, width - c);
+      normalize_part(y + r * width + c, &v, mean[r], rstd[r], gamma + c, beta + c, width - c, 1);
+    }
+}
+
+/// Gradients of a few rows, whose sums over columns go to memory once.
+typedef struct {
+  float *dx, *dgamma, *dbeta;
+  const float *dy;
+  const void *x;
+  const float *mean, *rstd, *gamma;
+  size_t width, dx_stride, dy_stride, x_stride;
+  int add;
+} gradient;
+
+HELPER void backward_rows(const gradient *p, size_t first, size_t rows, int is_bf16) {
+  const gradient t = *p;
+  const float *mean = t.mean + first, *rstd = t.rstd + first, *dy = t.dy + first * t.dy_stride;
+  lanes16 sums[4], products[4];
+  for (size_t r = 0; r < rows; r++) sums[r] = products[r] = 0;
+  for (size_t c = 0; c < t.width; c += 16) {
+    size_t n = t.width - c;
+    lanes16 weight, of_gamma, of_beta;
+    load_floats(&weight, t.gamma + c, n);
+    load_floats(&of_gamma, t.dgamma + c, n);
+    load_floats(&of_beta, t.dbeta + c, n);
+    for (size_t r = 0; r < rows; r++) {
+      lanes16 g, v;
+      load_floats(&g, dy + r * t.dy_stride + c, n);
+      load_numbers(&v, t.x, (first + r) * t.x_stride + c, n, is_bf16);
+      v = (v - mean[r]) * rstd[r];
+      of_beta += g;
+      of_gamma += g * v;
+      g *= weight;
+      // Where a row ends within the lanes, g is 0.
+      sums[r] += g;
+      products[r] += g * v;
+    }
+    store_floats(t.dgamma + c, &of_gamma, n);
+    store_floats(t.dbeta + c, &of_beta, n);
+  }
+  for (size_t r = 0; r < rows; r++) {
+    float sum = sum16(&sums[r]) / (float)t.width, product = sum16(&products[r]) / (float)t.width;
+    float *dx = t.dx + (first + r) * t.dx_stride;
+    for (size_t c = 0; c < t.width; c += 16) {
+      size_t n = t.width - c;
+      lanes16 weight, g, v, d = 0;
+      load_floats(&weight, t.gamma + c, n);
+      load_floats(&g, dy + r * t.dy_stride + c, n);
+      load_numbers(&v, t.x, (first + r) * t.x_stride + c, n, is_bf16);
+      if (t.add) load_floats(&d, dx + c, n);
+      v = (v - mean[r]) * rstd[r];
+      d += rstd[r] * (g * weight - sum - v * product);
+      store_floats(dx + c, &d, n);
+    }
+  }
+}
+
+HELPER void backward(const gradient *p, size_t rows, int is_bf16) {
+  size_t r = 0;
+  for (; r + 4 <= rows; r += 4) backward_rows(p, r, 4, is_bf16);
+  for (; r < rows; r++) backward_rows(p, r, 1, is_bf16);
+}
+
+KERNEL(void, ck_layernorm_backward,
+       (float *restrict dx, float *restrict dgamma, float *restrict dbeta,
+        const float *restrict dy, const float *restrict x, const float *restrict mean,
+        const float *restrict rstd, const float *restrict gamma, size_t rows, size_t width,
+        size_t dx_stride, size_t dy_stride, size_t x_stride, int add),
+       (dx, dgamma, dbeta, dy, x, mean, rstd, gamma, rows, width, dx_stride, dy_stride, x_stride,
+        add)) {
+  gradient p = {dx,    dgamma, dbeta,     dy,        x,        mean, rstd,
+                gamma, width,  dx_stride, dy_stride, x_stride, add};
+  backward(&p, rows, 0);
+}
+
+KERNEL(void, ck_layernorm_bf16_backward,
+       (float *restrict dx, float *restrict dgamma, float *restrict dbeta,
+        const float *restrict dy, const uint16_t *restrict x, const float *restrict mean,
+        const float *restrict rstd, const float *restrict gamma, size_t rows, size_t width,
+        int add),
+       (dx, dgamma, dbeta, dy, x, mean, rstd, gamma, rows, width, add)) {
+  gradient p = {dx, dgamma, dbeta, dy, x, mean, rstd, gamma, width, width, width, width, add};
+  backward(&p, rows, 1);
 }

@@ -3,14 +3,14 @@
 
 #include <math.h>
 
-#include "multiversion.h"
+#include "kernel.h"
 
 #pragma clang fp contract(off)
 
-MULTIVERSION
-void ck_adam(float *restrict p, const float *restrict g, float *restrict m, float *restrict v,
-             size_t n, float clip, float coupled_decay, float keep, float step_size,
-             float root_correction) {
+KERNEL(void, ck_adam,
+       (float *restrict p, const float *restrict g, float *restrict m, float *restrict v, size_t n,
+        float clip, float coupled_decay, float keep, float step_size, float root_correction),
+       (p, g, m, v, n, clip, coupled_decay, keep, step_size, root_correction)) {
   for (size_t i = 0; i < n; i++) {
     float gradient = g[i] * clip + coupled_decay * p[i];
     float first = m[i] + 0.1f * (gradient - m[i]);
@@ -21,9 +21,10 @@ void ck_adam(float *restrict p, const float *restrict g, float *restrict m, floa
   }
 }
 
-MULTIVERSION
-void ck_sgd(float *restrict p, const float *restrict g, float *restrict b, size_t n, float clip,
-            float decay, float momentum, float rate, int first) {
+KERNEL(void, ck_sgd,
+       (float *restrict p, const float *restrict g, float *restrict b, size_t n, float clip,
+        float decay, float momentum, float rate, int first),
+       (p, g, b, n, clip, decay, momentum, rate, first)) {
   for (size_t i = 0; i < n; i++) {
     float gradient = g[i] * clip + decay * p[i];
     float buffer = first ? gradient : momentum * b[i] + gradient;

@@ -11,23 +11,6 @@
 #define FINISH_GELU gelu16
 #endif
 
-/// The first n of numbers as C has them, from number `at` on.
-LANES_TARGET HELPER void load_numbers(lanes16 *v, const void *base, size_t at, size_t n,
-                                      int is_bf16) {
-  if (is_bf16)
-    load_bf16(v, (const uint16_t *)base + at, n);
-  else
-    load_floats(v, (const float *)base + at, n);
-}
-
-LANES_TARGET HELPER void store_numbers(void *base, size_t at, const lanes16 *v, size_t n,
-                                       int is_bf16) {
-  if (is_bf16)
-    store_bf16((uint16_t *)base + at, v, n);
-  else
-    store_floats((float *)base + at, v, n);
-}
-
 /// Finishes a group of rows of 16 sums, `stride` floats apart.
 /// - n: columns left in the matrix, which has `width` columns; the sums belong to rows from `row` and
 ///   columns from `column` on.

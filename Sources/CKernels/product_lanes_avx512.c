@@ -2,10 +2,8 @@
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define LANES_TARGET TARGET
-#define FINISH_GELU gelu_x86
 #define LANES_PRODUCT lanes_product_avx512
 
-#include "gelu_x86.h"
 #include "product_lanes_avx512.h"
 #include "product_lanes.h"
 

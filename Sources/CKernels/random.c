@@ -3,8 +3,8 @@
 
 #include <math.h>
 
+#include "kernel.h"
 #include "lanes.h"
-#include "multiversion.h"
 
 enum { lanes = 16 };
 
@@ -52,9 +52,10 @@ static inline void philox_blocks(uint32_t w[4][lanes], uint32_t first, const uin
   }
 }
 
-MULTIVERSION
-void ck_philox_uniform(float *restrict out, size_t n, const uint32_t *key, const uint32_t *counter,
-                       float low, float high) {
+KERNEL(void, ck_philox_uniform,
+       (float *restrict out, size_t n, const uint32_t *key, const uint32_t *counter, float low,
+        float high),
+       (out, n, key, counter, low, high)) {
   uint32_t w[4][lanes];
   float scale = (high - low) * 0x1p-24f;
   for (size_t i = 0; i < n; i += 4 * lanes) {
@@ -81,9 +82,10 @@ void ck_philox_normal(float *restrict out, size_t n, const uint32_t *key, const 
   }
 }
 
-MULTIVERSION
-void ck_philox_keep_mask(uint8_t *restrict mask, size_t n, const uint32_t *key,
-                         const uint32_t *counter, uint32_t threshold) {
+KERNEL(void, ck_philox_keep_mask,
+       (uint8_t *restrict mask, size_t n, const uint32_t *key, const uint32_t *counter,
+        uint32_t threshold),
+       (mask, n, key, counter, threshold)) {
   enum { group = 1024, lanes_each = 16 };
   typedef uint8_t bytes16 __attribute__((ext_vector_type(16), aligned(1)));
   for (size_t i = 0; i < n; i += group) {

@@ -1,15 +1,17 @@
 // Sums of gradient slabs and of squares, in a fixed order.
 #include "include/reduction_kernels.h"
 
-#include "multiversion.h"
+#include "kernel.h"
 
-MULTIVERSION
-void ck_add(float *restrict y, const float *restrict x, size_t n) {
+KERNEL(void, ck_add,
+       (float *restrict y, const float *restrict x, size_t n),
+       (y, x, n)) {
   for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
-MULTIVERSION
-double ck_sum_of_squares(const float *restrict x, size_t n) {
+KERNEL(double, ck_sum_of_squares,
+       (const float *restrict x, size_t n),
+       (x, n)) {
 #pragma clang fp contract(off) reassociate(off)
   enum { lanes = 16 };
   double sums[lanes] = {0};

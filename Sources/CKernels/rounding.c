@@ -1,11 +1,12 @@
 // Floats rounded to bf16, and left floats.
 #include "include/rounding_kernels.h"
 
+#include "kernel.h"
 #include "lanes_bf16.h"
-#include "multiversion.h"
 
-MULTIVERSION
-void ck_round_bf16(float *x, size_t n) {
+KERNEL(void, ck_round_bf16,
+       (float *x, size_t n),
+       (x, n)) {
   size_t i = 0;
   lanes16 v;
   for (; i + 16 <= n; i += 16) {
@@ -18,8 +19,9 @@ void ck_round_bf16(float *x, size_t n) {
   store_part16(x + i, &v, n - i);
 }
 
-MULTIVERSION
-void ck_add_bf16(float *restrict y, const float *restrict x, size_t n) {
+KERNEL(void, ck_add_bf16,
+       (float *restrict y, const float *restrict x, size_t n),
+       (y, x, n)) {
   size_t i = 0;
   lanes16 v, w;
   for (; i + 16 <= n; i += 16) {

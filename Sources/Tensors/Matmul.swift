@@ -115,6 +115,15 @@ public enum Matmul {
     }
   }
 
+  /// What decides the last bits of products: as `description`, but AVX2 and AVX-512 give the same.
+  public static func arithmetic(_ precision: Precision) -> String {
+    switch (precision, singleProducts) {
+    case (.mixed, _) where unit == .portable: return "bfloat16 numbers by kernels for floats"
+    case (.single, .native): return "float by kernels of its own"
+    default: return description(precision)
+    }
+  }
+
   /// Switches BLAS to one thread; call once at start.
   public static func useOneThread() { openblas_set_num_threads(1) }
 

@@ -19,8 +19,11 @@ public enum VectorLevel: Int32, Sendable, CustomStringConvertible {
   case avx2
   case avx512
 
-  /// The best that this CPU has.
-  public static let best = VectorLevel(rawValue: ck_cpu_level()) ?? .base
+  /// The best that this CPU has, or the limit if that is less.
+  public static var best: VectorLevel { VectorLevel(rawValue: ck_cpu_level()) ?? .base }
+
+  /// Keeps all kernels to `level`; call once at start.
+  public static func limit(to level: VectorLevel) { ck_limit_cpu_level(level.rawValue) }
 
   public var description: String {
     switch self {
@@ -75,7 +78,7 @@ public enum ProductUnit: String, Sendable, CaseIterable, Comparable {
   /// AMX's tiles.
   case amx
 
-  /// The best that this CPU and operating system have.
+  /// The best that this CPU and operating system have, within the limit of `VectorLevel`.
   public static let best: ProductUnit = {
     switch Int(ck_product_unit()) {
     case CK_UNIT_TILE: return .amx

@@ -1,4 +1,5 @@
 // All ranks must run the same program on the same data with the same arithmetic.
+import CKernels
 import Collectives
 import Diagnostics
 import Foundation
@@ -17,16 +18,17 @@ extension Agreement {
       try check(
         group,
         [
-          ("program", program), ("products", Matmul.description(c.precision)),
-          ("arithmetic", Matmul.with(c.precision) { arithmetic() }),
+          ("program", program), ("products", Matmul.arithmetic(c.precision)),
+          ("arithmetic", Matmul.with(c.precision) { arithmeticProbe() }),
         ]
           + c.numerics.map { ("--\($0.flag)", $0.value) }
           + zip(["training data", "test data"], data).map { ($0, $1) })
     } catch let error as RunError { throw SharedError(error: error) }
   }
 
-  /// Fingerprint of matrix products whose last bits depend on the kernels that make them.
-  private static func arithmetic() -> String {
+  /// Fingerprint of a matrix product, a softmax and a normalisation, whose last bits depend on the kernels
+  /// that make them.
+  private static func arithmeticProbe() -> String {
     let side = 67
     var a = [Float](repeating: 0, count: side * side)
     RandomSequence(seed: 1, purpose: .testInput)
@@ -35,6 +37,9 @@ extension Agreement {
     Matmul.multiply(
       rows: side, columns: side, inner: side, a: a, aStride: side, b: a, bStride: side,
       transposeB: true, c: &product, cStride: side)
-    return product.withUnsafeBytes { Checksum.hex(of: Data($0)) }
+    ck_softmax_rows(&product, side, side, side, 1)
+    var (normal, mean, rstd) = (a, [Float](repeating: 0, count: side), a)
+    ck_layernorm(&normal, &mean, &rstd, product, a, a, side, side, side, side)
+    return normal.withUnsafeBytes { Checksum.hex(of: Data($0)) }
   }
 }

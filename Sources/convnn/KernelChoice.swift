@@ -1,4 +1,4 @@
-// Which kernels make matrix products (`--blas_core`, `--fp32_products`, `--amp_unit`).
+// Which kernels compute (`--cpu_level`, `--blas_core`, `--fp32_products`, `--amp_unit`).
 import CKernels
 import Diagnostics
 import Foundation
@@ -29,9 +29,7 @@ enum KernelChoice {
   /// - Parameter comparesBLAS: OpenBLAS makes products even if it is not chosen to.
   /// - Throws: `RunError` (configuration) for what is not there, or too slow with --amp_strict.
   static func settle(_ flags: RunFlags, comparesBLAS: Bool = false) throws {
-    try settle(
-      core: flags.system.blasCore, products: flags.system.products, unit: flags.system.unit,
-      comparesBLAS: comparesBLAS)
+    try settle(flags.system.kernels, comparesBLAS: comparesBLAS)
     guard flags.training.useAMP, Matmul.unit == .portable else { return }
     if flags.training.strictAMP {
       throw RunError.configuration(
@@ -46,13 +44,15 @@ enum KernelChoice {
     }
   }
 
-  /// - Throws: `RunError` (configuration) for kernels or a unit that are not there.
-  static func settle(
-    core: String?, products: ProductsChoice?, unit: UnitChoice?, comparesBLAS: Bool = false
-  ) throws {
-    Matmul.unit = try (unit ?? .auto).resolved()
-    Matmul.singleProducts = try (products ?? .auto).resolved(unit: Matmul.unit)
-    if Matmul.singleProducts == .blas || core != nil || comparesBLAS { try settle(core: core) }
+  /// - Throws: `RunError` (configuration) for instructions, kernels or a unit that are not there.
+  static func settle(_ flags: KernelFlags, comparesBLAS: Bool = false) throws {
+    // First, as what is best depends on it.
+    try (flags.level ?? .auto).limit()
+    Matmul.unit = try (flags.unit ?? .auto).resolved()
+    Matmul.singleProducts = try (flags.products ?? .auto).resolved(unit: Matmul.unit)
+    if Matmul.singleProducts == .blas || flags.blasCore != nil || comparesBLAS {
+      try settle(core: flags.blasCore)
+    }
     Matmul.useOneThread()
   }
 

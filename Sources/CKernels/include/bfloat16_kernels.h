@@ -24,17 +24,4 @@ void ck_keep_from_bf16(float *y, size_t y_stride, const uint16_t *x, size_t x_st
                        const uint8_t *keep, size_t keep_stride, size_t rows, size_t width,
                        float factor);
 
-/// As ck_layernorm, with y rounded; `kept` is x, rounded, for the backward pass. All dense.
-void ck_layernorm_bf16(uint16_t *y, uint16_t *kept, float *mean, float *rstd, const float *x,
-                       const float *gamma, const float *beta, size_t rows, size_t width);
-
-/// y again, from what was kept of x.
-void ck_normalize_bf16(uint16_t *y, const uint16_t *x, const float *mean, const float *rstd,
-                       const float *gamma, const float *beta, size_t rows, size_t width);
-
-/// As ck_layernorm_backward, with what was kept of x.
-void ck_layernorm_bf16_backward(float *dx, float *dgamma, float *dbeta, const float *dy,
-                                const uint16_t *x, const float *mean, const float *rstd,
-                                const float *gamma, size_t rows, size_t width, int add);
-
 #endif

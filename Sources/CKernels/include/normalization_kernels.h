@@ -19,4 +19,17 @@ void ck_layernorm_backward(float *restrict dx, float *restrict dgamma, float *re
                            const float *restrict gamma, size_t rows, size_t width,
                            size_t dx_stride, size_t dy_stride, size_t x_stride, int add);
 
+/// As ck_layernorm, with y rounded; `kept` is x, rounded, for the backward pass. All dense.
+void ck_layernorm_bf16(uint16_t *y, uint16_t *kept, float *mean, float *rstd, const float *x,
+                       const float *gamma, const float *beta, size_t rows, size_t width);
+
+/// y again, from what was kept of x.
+void ck_normalize_bf16(uint16_t *y, const uint16_t *x, const float *mean, const float *rstd,
+                       const float *gamma, const float *beta, size_t rows, size_t width);
+
+/// As ck_layernorm_backward, with what was kept of x.
+void ck_layernorm_bf16_backward(float *dx, float *dgamma, float *dbeta, const float *dy,
+                                const uint16_t *x, const float *mean, const float *rstd,
+                                const float *gamma, size_t rows, size_t width, int add);
+
 #endif

@@ -17,14 +17,7 @@ struct VerifyCommand: ParsableCommand {
   @Option(
     name: .customLong("tolerance"), help: "Largest relative error that passes (default: 1e-4).")
   var tolerance = 1e-4
-  @Option(name: .customLong("blas_core"), help: "OpenBLAS kernels, as for train (default: auto).")
-  var blasCore: String?
-  @Option(
-    name: .customLong("fp32_products"),
-    help: "Single-precision products, as for train (default: auto).")
-  var products: ProductsChoice?
-  @Option(name: .customLong("amp_unit"), help: "As for train (default: auto).")
-  var unit: UnitChoice?
+  @OptionGroup var kernels: KernelFlags
   @Flag(
     name: .customLong("use_amp"),
     help: "Products of bfloat16 numbers, whose rounding needs --tolerance 0.03 or so.")
@@ -35,7 +28,7 @@ struct VerifyCommand: ParsableCommand {
     guard tolerance.isFinite, tolerance > 0 else {
       throw RunError.configuration("--tolerance is \(tolerance): expected a number above 0.")
     }
-    try KernelChoice.settle(core: blasCore, products: products, unit: unit)
+    try KernelChoice.settle(kernels)
     var passed = 0
     for file in files {
       let result = try verifyLayerFile(

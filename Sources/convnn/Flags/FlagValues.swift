@@ -24,6 +24,35 @@ extension SchedulerKind: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
 extension ReductionType: ExpressibleByArgument {}
 
+/// `--cpu_level`.
+enum LevelChoice: String, CaseIterable, ExpressibleByArgument {
+  case auto, avx512, avx2, base
+
+  private var level: VectorLevel? {
+    switch self {
+    case .auto: return nil
+    case .avx512: return .avx512
+    case .avx2: return .avx2
+    case .base: return .base
+    }
+  }
+
+  /// Keeps all kernels to it, before any has run.
+  ///
+  /// - Throws: `RunError` (configuration) for instructions that the CPU does not have.
+  func limit(best: VectorLevel = .best) throws {
+    guard let level else { return }
+    guard level.rawValue <= best.rawValue else {
+      throw RunError.configuration(
+        """
+        --cpu_level \(rawValue): this CPU, or the system it runs on, has \(best) at best.
+        Give auto, or what it has.
+        """)
+    }
+    VectorLevel.limit(to: level)
+  }
+}
+
 /// `--amp_unit`.
 enum UnitChoice: String, CaseIterable, ExpressibleByArgument {
   case auto, amx, avx512, portable

@@ -41,21 +41,7 @@ struct SystemFlags: ParsableArguments {
     name: .customLong("recompute"),
     help: "Compute activations again instead of keeping them: less memory, a third more work.")
   var recompute = false
-  @Option(
-    name: .customLong("blas_core"),
-    help: "OpenBLAS kernels: auto, env (leave as it is) or a name like SkylakeX (default: auto).")
-  var blasCore: String?
-  @Option(
-    name: .customLong("amp_unit"),
-    help: "What makes bfloat16 products: auto, amx, avx512 or portable (default: auto).")
-  var unit: UnitChoice?
-  @Option(
-    name: .customLong("fp32_products"),
-    help: """
-      Single-precision products: native (AVX2, AVX-512), openblas, split into bfloat16 parts \
-      (AMX), or auto: native where the CPU has AVX2 (default: auto).
-      """)
-  var products: ProductsChoice?
+  @OptionGroup var kernels: KernelFlags
   @Option(
     name: .customLong("stall_timeout"),
     help: "Seconds of waiting for other ranks that count as a stall (default: 300).")
