@@ -54,4 +54,50 @@ import Testing
     #expect(result.code == 10, "\(result.errors)")
     expectOneMessage(result, ["missing could not be read"] + (odd > 0 ? ["Rank 1 on \(host)"] : []))
   }
+
+  @Test("evaluation on data of different classes") func evaluation() throws {
+    let folder = try TemporaryFolder()
+    let model = [
+      "--dataset", "imagenet", "--resize", "16", "--patch_size", "8", "--num_layers", "1",
+      "--d_hidden", "24", "--d_mlp", "24",
+    ]
+    for (data, classes) in [("three", 3), ("two", 2)] {
+      for label in 0..<classes {
+        for split in ["train", "val"] {
+          try folder.write(
+            "\(data)/\(split)/n0\(label)/1.JPEG", ImageFolderRunTests.file(label, 20, 20))
+        }
+      }
+    }
+    let run = folder.path + "/run"
+    let training = try Program.run(
+      model + [
+        "--data_path", folder.path + "/three", "--max_steps", "1", "--batch_size", "2",
+        "--no_progress", "--output_dir", run,
+      ])
+    try #require(training.code == 0, "\(training.errors)")
+    let evaluate = ["evaluate"] + model + ["--checkpoint", run + "/model.safetensors"]
+    let result = try Program.run(
+      each: ["three", "two"].map {
+        evaluate + ["--stall_timeout", "5", "--data_path", "\(folder.path)/\($0)"]
+      })
+    #expect(result.code == 13, "\(result.errors)")
+    expectOneMessage(result, ["test data: rank 1 (\(host))"])
+  }
+
+  @Test(
+    "flags that decide what the ranks do together",
+    arguments: [
+      "--num_epochs 3", "--max_steps 2", "--checkpoint_every 1", "--checkpoint_every_epoch 3",
+      "--trace", "--init_from w.safetensors", "--resume never",
+    ])
+  func flags(_ odd: String) throws {
+    let folder = try TemporaryFolder()
+    let flags = Self.small + ["--output_dir", folder.path + "/run"]
+    let words = odd.split(separator: " ").map(String.init)
+    let result = try Program.run(each: [flags, flags + words])
+    #expect(result.code == 13, "\(result.errors)")
+    expectOneMessage(result, [words[0], "rank 1 (\(host))"])
+    #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+  }
 }
