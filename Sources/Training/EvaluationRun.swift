@@ -60,7 +60,8 @@ public func outputShape(_ given: RunConfiguration) throws -> String {
   var c = given
   c.fitWithoutData()
   try c.validateModel(ranks: 1, trains: false)
-  let engine = try VisionTransformer(configuration: c.model, capacity: 3)
+  let engine = try VisionTransformer(
+    configuration: c.model, capacity: 3, precision: c.precision)
   let parameters = FloatSlab(count: engine.layout.count)
   engine.layout.initialize(parameters.base, seed: c.seed)
   let images = FloatSlab(count: 3 * 3 * c.model.imageSize * c.model.imageSize)
