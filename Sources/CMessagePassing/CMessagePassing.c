@@ -167,7 +167,7 @@ static double now(void) {
 }
 
 int cmp_batch_wait(cmp_batch *batch, double seconds) {
-  double start = now();
+  double start = now(), progress = start;
   // Large messages move only while somebody polls: stay awake for them at about 1 GB/s.
   double awake = 2e-4 + 1e-9 * (double)batch->bytes;
   for (;;) {
@@ -179,10 +179,13 @@ int cmp_batch_wait(cmp_batch *batch, double seconds) {
     }
     if (rc) return rc;
     if (done == MPI_UNDEFINED) break;
-    double waited = now() - start;
-    if (done) continue;
-    if (waited > seconds) return CMP_TIMEOUT;
-    if (waited < awake) {
+    double time = now();
+    if (done) {
+      progress = time;
+      continue;
+    }
+    if (time - progress > seconds) return CMP_TIMEOUT;
+    if (time - start < awake) {
       sched_yield();
     } else {
       struct timespec pause = {0, 100000};

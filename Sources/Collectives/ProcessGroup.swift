@@ -5,13 +5,14 @@ import Foundation
 
 /// The ranks of a run. Every rank makes the same calls in the same order, from one thread at a time.
 ///
-/// A call that waits longer than `stallTimeout` says so on stderr and ends the run with exit code 14.
+/// A call that waits longer than `stallTimeout` for the next message says so on stderr and ends the run with
+/// exit code 14.
 /// All calls throw `RunError` (rankDied) if MPI reports a failure.
 public final class ProcessGroup: @unchecked Sendable {
   public let rank: Int
   public let size: Int
   public let hostName: String
-  /// Seconds after which waiting for other ranks counts as a stall.
+  /// Seconds without a message after which waiting for other ranks counts as a stall.
   public var stallTimeout = 300.0
   private let batch: MessageBatch
 

@@ -43,6 +43,18 @@ public enum AtomicFile {
     guard fsync(descriptor) == 0 else { throw failure(folder) }
   }
 
+  /// Removes the temporary files that killed writers have left in a folder, as far as that goes. Nobody
+  /// may be writing there.
+  public static func removeLeftovers(in folder: String) {
+    let files = FileManager.default
+    for name in (try? files.contentsOfDirectory(atPath: folder)) ?? [] {
+      // .NAME.PROCESS.partial
+      guard name.wholeMatch(of: /\..+\.[0-9]+\.partial/) != nil else { continue }
+      // Leaves folders alone.
+      unlink("\(folder)/\(name)")
+    }
+  }
+
   private static func failure(_ path: String, reason: String = systemErrorText()) -> RunError {
     .configuration(
       "\(path) could not be written: \(reason). Check the free space and the folder's permissions.")

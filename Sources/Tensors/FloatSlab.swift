@@ -3,7 +3,7 @@ import Foundation
 
 /// `count` floats, zeroed, 64-byte aligned; every tensor of a role is a view into its slab.
 ///
-/// Memory comes from the system page by page on first touch, and large slabs ask for huge pages.
+/// Its memory is there from the beginning, because it is cleared; large slabs ask for huge pages.
 public final class FloatSlab: @unchecked Sendable {
   public let base: UnsafeMutablePointer<Float>
   public let count: Int

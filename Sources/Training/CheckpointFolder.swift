@@ -40,6 +40,8 @@ public struct CheckpointFolder {
     }
     try attempt("named") { try files.moveItem(atPath: partial, toPath: final) }
     try AtomicFile.syncFolder(folder)
+    // The name `checkpoints` itself, which may be new.
+    try AtomicFile.syncFolder(URL(fileURLWithPath: folder).deletingLastPathComponent().path)
     try attempt("tidied") {
       if files.fileExists(atPath: final + ".old") { try files.removeItem(atPath: final + ".old") }
       let later = names().filter { Self.step(of: $0) > step }

@@ -26,6 +26,8 @@ public final class EvaluationRun {
       let engines = try (0..<c.threads).map { _ in try Replica.makeEngine(c) }
       return (c, dataset, engines)
     }
+    // Before anything travels whose size depends on flags or data.
+    try Agreement.checkRun(group, c, data: [dataset.fingerprint])
     parameters = FloatSlab(count: engines[0].layout.count)
     let parameters = self.parameters
     try group.together {
@@ -37,8 +39,6 @@ public final class EvaluationRun {
     evaluator = Evaluator(
       group: group, engines: engines, loader: loader, criterion: c.criterion,
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
-    try Agreement.checkRun(
-      group, c, data: [dataset.fingerprint])
   }
 
   deinit { loader.stop() }
@@ -60,7 +60,8 @@ public func outputShape(_ given: RunConfiguration) throws -> String {
   var c = given
   c.fitWithoutData()
   try c.validateModel(ranks: 1, trains: false)
-  let engine = try VisionTransformer(configuration: c.model, capacity: 3)
+  let engine = try VisionTransformer(
+    configuration: c.model, capacity: 3, precision: c.precision)
   let parameters = FloatSlab(count: engine.layout.count)
   engine.layout.initialize(parameters.base, seed: c.seed)
   let images = FloatSlab(count: 3 * 3 * c.model.imageSize * c.model.imageSize)

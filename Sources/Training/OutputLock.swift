@@ -1,9 +1,11 @@
 // One run at a time in an output folder.
 import Diagnostics
 import Foundation
+import TensorFiles
 
 extension Trainer {
-  /// Keeps other runs out of the output folder while this process lives. A file system without locks keeps
+  /// Keeps other runs out of the output folder while this process lives, and removes what killed ones have
+  /// left half-written. A file system without locks keeps
   /// nobody out: then there is a note, and no lock.
   ///
   /// - Throws: `RunError` (configuration) when another run is in the folder.
@@ -14,6 +16,7 @@ extension Trainer {
     do {
       let lock = try FileLock("\(folder)/.lock", seconds: seconds)
       lock.note("process \(getpid()) on \(group.hostName)")
+      AtomicFile.removeLeftovers(in: folder)
       return lock
     } catch FileLock.Failure.taken(let owner) {
       throw RunError.configuration(

@@ -23,7 +23,7 @@ public final class Predictor {
     try c.validateModel(ranks: 1, trains: false)
     configuration = c
     engine = try VisionTransformer(
-      configuration: c.model, capacity: c.resolvedMicroBatch)
+      configuration: c.model, capacity: c.resolvedMicroBatch, precision: c.precision)
     parameters = FloatSlab(count: engine.layout.count)
     try WeightFile(c.model, engine).read(into: parameters.base, from: path)
     let side = c.model.imageSize

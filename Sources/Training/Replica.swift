@@ -20,13 +20,15 @@ final class Replica {
   /// - Parameter c: validated, and fitted to its data set.
   /// - Throws: `RunError` (configuration) for more workers than shards or a layer that cannot be made.
   init(_ c: RunConfiguration, group: ProcessGroup) throws {
+    // First of all: what comes after could fail on one rank, and the others would wait for it here.
+    if c.trace { try group.barrier() }
+    timeline = c.trace ? Timeline(rank: group.rank) : nil
     plan = try ShardPlan(shards: c.resolvedShards, ranks: group.size, threads: c.threads)
     engines = try (0..<c.threads).map { _ in try Self.makeEngine(c) }
     let layout = engines[0].layout
     parameters = FloatSlab(count: layout.count)
     layout.initialize(parameters.base, seed: c.seed)
     packed = PackedWeights(of: parameters)
-    timeline = c.trace ? Timeline(rank: group.rank) : nil
     exchange = GradientExchange(
       group: group, plan: plan, count: layout.count, mode: c.reduce, type: c.reduceType,
       overlaps: c.overlap, bucketBlocks: c.bucketBlocks, timeline: timeline)

@@ -7,6 +7,7 @@ import TensorFiles
 import Tensors
 
 extension Agreement {
+  /// - Parameter data: fingerprints of the training data and the test data, of the latter alone, or none.
   /// - Throws: `SharedError` (ranksDisagree) naming the odd ranks.
   static func checkRun(
     _ group: ProcessGroup, _ c: RunConfiguration, data: [String]
@@ -21,8 +22,8 @@ extension Agreement {
           ("program", program), ("products", Matmul.arithmetic(c.precision)),
           ("arithmetic", Matmul.with(c.precision) { arithmeticProbe() }),
         ]
-          + c.numerics.map { ("--\($0.flag)", $0.value) }
-          + zip(["training data", "test data"], data).map { ($0, $1) })
+          + (c.numerics + c.course).map { ("--\($0.flag)", $0.value) }
+          + zip(["training data", "test data"].suffix(data.count), data).map { ($0, $1) })
     } catch let error as RunError { throw SharedError(error: error) }
   }
 

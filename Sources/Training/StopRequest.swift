@@ -1,4 +1,5 @@
 // SIGTERM, SIGUSR1 and SIGINT ask for a checkpoint and an early end.
+import Diagnostics
 import Foundation
 import Synchronization
 
@@ -8,7 +9,8 @@ public enum StopRequest {
   /// Whether this process was asked to stop; ranks agree on it after every step.
   public static var isPending: Bool { flag.load(ordering: .relaxed) }
 
-  /// From now on the signals only ask; a second SIGINT ends the process at once.
+  /// From now on the signals only ask; SIGTERM or SIGINT after that end the process at once, as one that
+  /// died.
   public static func catchSignals() {
     // Made here, because a signal handler must not be what first touches a lazy static.
     flag.store(false, ordering: .relaxed)
@@ -25,6 +27,7 @@ public enum StopRequest {
 }
 
 private func noteStop(_ number: Int32) {
-  if number == SIGINT && StopRequest.isPending { _exit(130) }
+  // SIGUSR1 may come several times: batch systems repeat it.
+  if number != SIGUSR1 && StopRequest.isPending { _exit(ExitCode.rankDied.rawValue) }
   StopRequest.flag.store(true, ordering: .relaxed)
 }

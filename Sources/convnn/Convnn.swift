@@ -25,14 +25,14 @@ enum Main {
       try command.run()
       exit(ExitCode.done.rawValue)
     } catch let error as RunError {
-      Ending.everywhere(error)
+      Ending.early(error)
     } catch {
       let isHelp = Convnn.exitCode(for: error) == .success
       if isHelp {
         if Ending.isFirst { print(Convnn.fullMessage(for: error)) }
         exit(ExitCode.done.rawValue)
       }
-      Ending.everywhere(
+      Ending.early(
         RunError(.usage, "\(concise(Convnn.message(for: error)))\nSee --help for all flags."))
     }
   }

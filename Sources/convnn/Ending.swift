@@ -10,27 +10,35 @@ enum Ending {
   /// True for rank 0 and outside of mpirun; known before MPI starts.
   static var isFirst: Bool { (environment["OMPI_COMM_WORLD_RANK"] ?? "0") == "0" }
 
-  /// For an error that every rank meets before MPI starts.
-  static func everywhere(_ error: RunError) -> Never {
-    if isFirst { say("Error: \(error.message)") }
-    if environment["OMPI_COMM_WORLD_SIZE"] != nil, let group = try? ProcessGroup() {
-      // mpirun ends all ranks when the first one ends in error: not before it has been told.
-      try? group.barrier()
-      group.finalize()
+  /// For an error before MPI starts, on all ranks or on some: the others hear of it when they start MPI.
+  static func early(_ error: RunError) -> Never {
+    guard environment["OMPI_COMM_WORLD_SIZE"] != nil, let group = try? ProcessGroup() else {
+      // Where MPI cannot start every rank comes here.
+      if isFirst { say("Error: \(error.message)") }
+      exit(error.code.rawValue)
     }
-    exit(error.code.rawValue)
+    run(group) { try group.together { throw error } }
   }
 
-  /// Starts MPI, runs `body`, and ends MPI in a way that suits the outcome.
+  /// Starts MPI, runs `body` unless a rank has met its end already, and ends MPI in a way that suits the
+  /// outcome.
   static func withProcessGroup(_ body: (ProcessGroup) throws -> ExitCode) throws {
     let group = try ProcessGroup()
+    run(group) {
+      try group.together {}
+      return try body(group)
+    }
+  }
+
+  private static func run(_ group: ProcessGroup, _ body: () throws -> ExitCode) -> Never {
     do {
-      let code = try body(group)
+      let code = try body()
       try group.barrier()
       group.finalize()
       exit(code.rawValue)
     } catch let shared as SharedError {
       if group.rank == 0 { say("Error: \(shared.error.message)") }
+      // mpirun ends all ranks when the first one ends in error: not before it has been told.
       try? group.barrier()
       group.finalize()
       exit(shared.error.code.rawValue)

@@ -87,7 +87,7 @@ enum KernelChoice {
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     arguments.append(nil)
     execv("/proc/self/exe", arguments)
-    Ending.everywhere(
+    Ending.early(
       .configuration("The program could not start itself anew: \(systemErrorText())."))
   }
 }

@@ -69,6 +69,31 @@ extension DistributedTests {
     }
   }
 
+  @Test("a wait lasts as long as messages go on arriving") func steadyProgress() throws {
+    guard group.size > 1 else { return }
+    let last = group.size - 1
+    let words = UnsafeMutablePointer<UInt32>.allocate(capacity: 5)
+    defer { words.deallocate() }
+    let batch = try #require(cmp_batch_create())
+    defer { cmp_batch_destroy(batch) }
+    try group.barrier()
+    if group.rank == 0 {
+      for i in 0..<5 { #expect(cmp_batch_receive(batch, words + i, 4, Int32(last), 9) == 0) }
+      // Longer than from one to the next, shorter than all of them take.
+      #expect(cmp_batch_wait(batch, 1.5) == 0)
+      #expect((0..<5).allSatisfy { words[$0] == $0 })
+    }
+    if group.rank == last {
+      for i in 0..<5 {
+        usleep(500_000)
+        words[i] = UInt32(i)
+        #expect(cmp_batch_send(batch, words + i, 4, 0, 9) == 0)
+        #expect(cmp_batch_wait(batch, 30) == 0)
+      }
+    }
+    try group.barrier()
+  }
+
   @Test("MPI's own sum", arguments: [0, 1, 1000]) func ownSum(count: Int) {
     // Small whole numbers: exact in any order.
     var x = (0..<count).map { Float((group.rank + 1) * ($0 % 10)) } + [777]

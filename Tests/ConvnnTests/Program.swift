@@ -28,14 +28,29 @@ enum Program {
     ranks: Int? = nil, _ arguments: [String], environment: [String: String] = [:],
     in folder: String? = nil
   ) throws -> RunningProgram {
+    let words = [path] + arguments
+    return try start(
+      ranks.map { mpirun + ["-np", "\($0)"] + words } ?? words, environment: environment, in: folder
+    )
+  }
+
+  /// One run whose ranks have arguments of their own, as on hosts that differ.
+  static func run(
+    each arguments: [[String]], environment: [String: String] = [:]
+  ) throws -> ProgramResult {
+    let ranks = arguments.map { ["-np", "1", path] + $0 }
+    let process = try start(
+      mpirun + ranks.joined(separator: [":"]), environment: environment, in: nil)
+    return process.finish()
+  }
+
+  private static let mpirun = ["mpirun", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
+
+  private static func start(
+    _ words: [String], environment: [String: String], in folder: String?
+  ) throws -> RunningProgram {
     let process = Process()
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
-    var words = [path] + arguments
-    if let ranks {
-      words =
-        ["mpirun", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-np", "\(ranks)"]
-        + words
-    }
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = words
     process.environment = ProcessInfo.processInfo.environment

@@ -46,6 +46,14 @@ import Testing
     #expect(text.contains("<strong class=\"state \(state)\">\(state)</strong>"))
   }
 
+  @Test("a run clears away what a killed one has left half-written") func leftovers() throws {
+    let folder = try TemporaryFolder()
+    let leftover = try folder.write("run/.model.safetensors.4242.partial", [1, 2, 3])
+    let result = try Program.run(MistakeTests.small + ["--output_dir", folder.path + "/run"])
+    try #require(result.code == 0, "\(result.errors)")
+    #expect(!FileManager.default.fileExists(atPath: leftover))
+  }
+
   @Test("killed and resumed, and asked again when complete") func killed() throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/a<b>&\"c"

@@ -14,9 +14,7 @@ import Testing
         "--threads", "2", "--max_steps", "3", "--trace", "--output_dir", run,
       ])
     try #require(result.code == 0, "\(result.errors)")
-    let data = try Data(contentsOf: URL(fileURLWithPath: run + "/trace.json"))
-    let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-    let events = try #require(object["traceEvents"] as? [[String: Any]])
+    let events = try events(run)
     let spans = events.filter { $0["ph"] as? String == "X" }
     for rank in 0..<ranks {
       let own = spans.filter { $0["pid"] as? Int == rank }
@@ -38,5 +36,35 @@ import Testing
       #expect((span["dur"] as? Double ?? -1) >= 0)
     }
     #expect(events.filter { $0["name"] as? String == "process_name" }.count == ranks)
+  }
+
+  @Test("the ranks' times count from one moment") func aligned() throws {
+    let folder = try TemporaryFolder()
+    let flags = [
+      "--dataset", "cifar10", "--data_path", goldenFolder.path, "--num_layers", "12",
+      "--batch_size", "16", "--micro_batch", "8", "--max_steps", "1", "--no_progress", "--trace",
+      "--checkpoint_every_epoch", "0", "--output_dir", folder.path + "/run",
+    ]
+    // An engine that keeps less is made sooner.
+    let result = try Program.run(each: [flags + ["--recompute"], flags])
+    try #require(result.code == 0, "\(result.errors)")
+    let gathers = try events(folder.path + "/run").filter {
+      $0["name"] as? String == "gather parameters"
+    }
+    let times = gathers.map { span -> (start: Double, end: Double) in
+      let start = span["ts"] as? Double ?? 0
+      return (start, start + (span["dur"] as? Double ?? 0))
+    }
+    try #require(times.count == 2)
+    // Nobody has everybody's parameters before the last rank has begun to give its own.
+    let early = times.map(\.start).max()! - times.map(\.end).min()!
+    // Microseconds, for ranks that have to wait for a core.
+    #expect(early < 50_000)
+  }
+
+  private func events(_ run: String) throws -> [[String: Any]] {
+    let data = try Data(contentsOf: URL(fileURLWithPath: run + "/trace.json"))
+    let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    return try #require(object["traceEvents"] as? [[String: Any]])
   }
 }

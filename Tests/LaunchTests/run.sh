@@ -336,6 +336,20 @@ test_no_restart_after_a_mistake() {
   equals 'exit_code' "$(status "$folder/run" exit_code)" 12
 }
 
+test_a_test_in_the_folder_of_a_killed_run() {
+  local flag
+  stand_in program <<<'exit 0'
+  mkdir -p "$folder/run"
+  for flag in --test_only --test-only; do
+    echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/run/status.json"
+    CONVNN_PROGRAM=$folder/bin/program run -np 1 "$flag" --output_dir "$folder/run"
+    equals "$flag: exit code" "$code" 0
+    equals "$flag: state" "$(status "$folder/run" state)" running
+  done
+  CONVNN_PROGRAM=$folder/bin/program run -np 1 --output_dir "$folder/run"
+  equals 'training: exit code' "$code" 16
+}
+
 test_a_rank_that_stands_still() {
   run -np 2 --stall_timeout 2 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
   equals 'exit code' "$code" 14

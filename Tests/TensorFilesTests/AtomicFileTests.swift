@@ -58,6 +58,21 @@ import Testing
     #expect(contents(path) == "new")
   }
 
+  @Test("leftovers go, and nothing else does") func leftovers() throws {
+    let folder = try TemporaryFolder()
+    let kept = [
+      "file", "file.12.partial", ".12.partial", ".file.partial", ".file.x.partial",
+      ".file.12.partial.txt", ".file.12", ".file.-1.partial", ".lock",
+    ]
+    for name in kept + [".file.1.partial", ".a.b.4194304.partial"] { try folder.write(name, [1]) }
+    try folder.write(".folder.12.partial/file", [1])
+    AtomicFile.removeLeftovers(in: folder.path)
+    #expect(
+      try Set(FileManager.default.contentsOfDirectory(atPath: folder.path))
+        == Set(kept + [".folder.12.partial"]))
+    AtomicFile.removeLeftovers(in: folder.path + "/nowhere")
+  }
+
   @Test("where nothing can be written the message says why", arguments: ["nowhere/file", "."])
   func nowhere(name: String) throws {
     let folder = try TemporaryFolder()

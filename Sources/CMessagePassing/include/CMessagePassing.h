@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum {
-  /// cmp_batch_wait: the time is over and messages are still under way.
+  /// cmp_batch_wait: no message was completed for that time, and some are still under way.
   CMP_TIMEOUT = -1,
   /// MPI has been finalised and cannot start again in this process.
   CMP_FINALISED = -2,
@@ -45,7 +45,8 @@ void cmp_batch_destroy(cmp_batch *batch);
 int cmp_batch_send(cmp_batch *batch, const void *data, size_t bytes, int peer, int tag);
 int cmp_batch_receive(cmp_batch *batch, void *data, size_t bytes, int peer, int tag);
 /// Polls until all messages are complete: yields for about the time the bytes need, then sleeps
-/// 100 us between polls, so that more ranks than cores work. After CMP_TIMEOUT it may be called again.
+/// 100 us between polls, so that more ranks than cores work. Gives up when none is completed for
+/// `seconds`; after CMP_TIMEOUT it may be called again.
 int cmp_batch_wait(cmp_batch *batch, double seconds);
 /// 1 when a message to or from `peer` is not complete.
 int cmp_batch_is_missing(const cmp_batch *batch, int peer);

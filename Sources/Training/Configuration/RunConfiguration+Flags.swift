@@ -38,6 +38,17 @@ extension RunConfiguration {
     ]
   }
 
+  /// What decides which calls the ranks make together, and when: free to change from one attempt to the
+  /// next, but not from rank to rank.
+  var course: [(flag: String, value: String)] {
+    let flags = [
+      "num_epochs", "max_steps", "resume", "init_from", "checkpoint_every",
+      "checkpoint_every_epoch",
+      "trace",
+    ]
+    return conduct.filter { flags.contains($0.flag) }
+  }
+
   private func word(_ value: Bool) -> String { value ? "True" : "False" }
 
   /// The model's configuration, without what follows from the data set.
