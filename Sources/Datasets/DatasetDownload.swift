@@ -53,7 +53,7 @@ public struct DatasetDownload {
   public func run() throws {
     do {
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch { throw failure("\(path) cannot be made: \(error.localizedDescription)") }
+    } catch { throw failure("\(path) cannot be made: \(systemReason(of: error))") }
     guard let lock = try? FileLock("\(path)/.\(variant.rawValue).lock", seconds: 0) else {
       throw failure("\(path) is not writable, or another download into it is under way")
     }
@@ -169,7 +169,7 @@ public struct DatasetDownload {
       }
     } catch {
       process.terminate()
-      throw failure("\(partial) cannot be written: \(error.localizedDescription)")
+      throw failure("\(partial) cannot be written: \(systemReason(of: error))")
     }
     let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
@@ -227,7 +227,7 @@ public struct DatasetDownload {
     }
     do {
       try files.createDirectory(atPath: staging, withIntermediateDirectories: false)
-    } catch { throw failure("\(staging) cannot be made: \(error.localizedDescription)") }
+    } catch { throw failure("\(staging) cannot be made: \(systemReason(of: error))") }
     defer { try? files.removeItem(atPath: staging) }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")

@@ -3,3 +3,11 @@ import Foundation
 
 /// Text of `errno` (or of the number given), for example "No such file or directory".
 public func systemErrorText(_ number: Int32 = errno) -> String { String(cString: strerror(number)) }
+
+/// The system's reason within an error of Foundation, whose own words hide it.
+public func systemReason(of error: any Error) -> String {
+  var inner = error as NSError
+  while let next = inner.userInfo[NSUnderlyingErrorKey] as? NSError { inner = next }
+  return inner.domain == NSPOSIXErrorDomain
+    ? systemErrorText(Int32(inner.code)) : error.localizedDescription
+}

@@ -6,6 +6,7 @@ public enum JSONValue: Sendable {
   case text(String)
   case integer(Int)
   case number(Double)
+  case truth(Bool)
 
   var text: String {
     switch self {
@@ -13,6 +14,7 @@ public enum JSONValue: Sendable {
       let data = try? JSONEncoder().encode(text)
       return String(decoding: data ?? Data("\"\"".utf8), as: UTF8.self)
     case .integer(let value): return String(value)
+    case .truth(let value): return value ? "true" : "false"
     // JSON has no infinity and no NaN.
     case .number(let value): return value.isFinite ? "\(value)" : "null"
     }

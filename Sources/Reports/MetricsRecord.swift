@@ -43,10 +43,12 @@ public enum MetricsRecord: Sendable {
     /// Training and evaluation.
     public var seconds: Double
     public var imagesPerSecond: Double
+    /// Of an epoch that `--max_steps` has cut short.
+    public var isPartial: Bool
 
     public init(
       epoch: Int, train: SplitResult, test: SplitResult, learningRate: Double, seconds: Double,
-      imagesPerSecond: Double
+      imagesPerSecond: Double, isPartial: Bool = false
     ) {
       self.epoch = epoch
       self.train = train
@@ -54,6 +56,7 @@ public enum MetricsRecord: Sendable {
       self.learningRate = learningRate
       self.seconds = seconds
       self.imagesPerSecond = imagesPerSecond
+      self.isPartial = isPartial
     }
   }
 
@@ -102,14 +105,16 @@ extension MetricsRecord {
         ("lr", .number(r.learningRate)), ("images_per_second", .number(r.imagesPerSecond)),
       ])
     case .epoch(let r):
-      return jsonObject([
-        ("event", .text("epoch")), ("epoch", .integer(r.epoch)),
-        ("train_loss", .number(r.train.loss)), ("train_top1", .number(r.train.top1)),
-        ("train_top5", .number(r.train.top5)), ("test_loss", .number(r.test.loss)),
-        ("test_top1", .number(r.test.top1)), ("test_top5", .number(r.test.top5)),
-        ("lr", .number(r.learningRate)), ("seconds", .number(r.seconds)),
-        ("images_per_second", .number(r.imagesPerSecond)),
-      ])
+      let partial: [(String, JSONValue)] = r.isPartial ? [("partial", .truth(true))] : []
+      return jsonObject(
+        [
+          ("event", .text("epoch")), ("epoch", .integer(r.epoch)),
+          ("train_loss", .number(r.train.loss)), ("train_top1", .number(r.train.top1)),
+          ("train_top5", .number(r.train.top5)), ("test_loss", .number(r.test.loss)),
+          ("test_top1", .number(r.test.top1)), ("test_top5", .number(r.test.top5)),
+          ("lr", .number(r.learningRate)), ("seconds", .number(r.seconds)),
+          ("images_per_second", .number(r.imagesPerSecond)),
+        ] + partial)
     case .data(let r):
       return jsonObject([
         ("event", .text("data")), ("epoch", .integer(r.epoch)),
@@ -156,7 +161,7 @@ extension MetricsRecord {
             loss: fields.testLoss ?? .nan, top1: fields.testTop1 ?? .nan,
             top5: fields.testTop5 ?? .nan),
           learningRate: fields.lr ?? .nan, seconds: fields.seconds ?? .nan,
-          imagesPerSecond: fields.imagesPerSecond ?? .nan))
+          imagesPerSecond: fields.imagesPerSecond ?? .nan, isPartial: fields.partial ?? false))
     case "data":
       guard let epoch = fields.epoch else { return nil }
       self = .data(
@@ -174,12 +179,13 @@ extension MetricsRecord {
 
   private struct Fields: Decodable {
     let event: String?
+    let partial: Bool?
     let ranks, threads, parameters, bucketMegabytes, epoch, step, badImages, bestEpoch: Int?
     let loss, gradientNorm, lr, imagesPerSecond, seconds, secondsWaiting, bestTop1: Double?
     let trainLoss, trainTop1, trainTop5, testLoss, testTop1, testTop5: Double?
 
     enum CodingKeys: String, CodingKey {
-      case event, ranks, threads, parameters, epoch, step, loss, lr, seconds
+      case event, partial, ranks, threads, parameters, epoch, step, loss, lr, seconds
       case badImages = "bad_images"
       case bucketMegabytes = "bucket_mb"
       case bestEpoch = "best_epoch"
@@ -221,9 +227,11 @@ public struct RunHistory: Sendable {
     }
   }
 
-  /// The first epoch with the highest test top-1, as `best.safetensors` has it.
+  /// The first epoch with the highest test top-1, as `best.safetensors` has it: of whole ones, if there
+  /// are any.
   public var best: MetricsRecord.EpochRecord? {
-    epochs.reduce(nil) { best, record in
+    let whole = epochs.filter { !$0.isPartial }
+    return (whole.isEmpty ? epochs : whole).reduce(nil) { best, record in
       record.test.top1 > (best?.test.top1 ?? -1) ? record : best
     }
   }

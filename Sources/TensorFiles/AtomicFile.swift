@@ -19,7 +19,7 @@ public enum AtomicFile {
     do {
       let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
       do { try body(handle) } catch let error as RunError { throw error } catch {
-        throw failure(path, reason: "\(error)")
+        throw failure(path, reason: systemReason(of: error))
       }
       guard !durable || fsync(descriptor) == 0 else { throw failure(path) }
       try handle.close()

@@ -28,9 +28,13 @@ public struct SafetensorsFile: Sendable {
 
   /// - Throws: `RunError` (configuration) naming the file and what is wrong with it.
   public init(path: String) throws {
-    guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-    else {
-      throw RunError.configuration("\(path) could not be read: \(systemErrorText()).")
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+      throw RunError.configuration("\(path) is a directory: expected a safetensors file.")
+    }
+    let data: Data
+    do { data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) } catch {
+      throw RunError.configuration("\(path) could not be read: \(systemReason(of: error)).")
     }
     try self.init(data: data, path: path)
   }

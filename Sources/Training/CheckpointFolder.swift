@@ -44,9 +44,18 @@ public struct CheckpointFolder {
     try AtomicFile.syncFolder(URL(fileURLWithPath: folder).deletingLastPathComponent().path)
     try attempt("tidied") {
       if files.fileExists(atPath: final + ".old") { try files.removeItem(atPath: final + ".old") }
-      let later = names().filter { Self.step(of: $0) > step }
       let older = names().filter { Self.step(of: $0) <= step }.dropLast(keep)
-      for other in later + older { try files.removeItem(atPath: "\(folder)/\(other)") }
+      for other in older { try files.removeItem(atPath: "\(folder)/\(other)") }
+    }
+    try removeAll(after: step)
+  }
+
+  /// Removes checkpoints of a course of the run that has been given up.
+  func removeAll(after step: Int) throws {
+    try attempt("removed") {
+      for name in names() where Self.step(of: name) > step {
+        try FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+      }
     }
   }
 
@@ -82,7 +91,7 @@ public struct CheckpointFolder {
   private func attempt(_ action: String, _ body: () throws -> Void) throws {
     do { try body() } catch let error as RunError { throw error } catch {
       throw RunError.configuration(
-        "A checkpoint in \(folder) could not be \(action): \(error.localizedDescription)\n"
+        "A checkpoint in \(folder) could not be \(action): \(systemReason(of: error))\n"
           + "Look at the folder's permissions and the space left on its disk.")
     }
   }
@@ -92,6 +101,15 @@ public struct CheckpointFolder {
     ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
       .filter { $0.hasPrefix("step-") && Int($0.dropFirst(5)) != nil }
       .sorted { Self.step(of: $0) < Self.step(of: $1) }
+  }
+
+  var isEmpty: Bool { names().isEmpty }
+
+  /// Whether the checkpoint at `path` is one of this folder's, by whatever way the path goes.
+  func contains(_ path: String) -> Bool {
+    let parent = URL(fileURLWithPath: path).deletingLastPathComponent()
+    return parent.resolvingSymlinksInPath()
+      == URL(fileURLWithPath: folder).resolvingSymlinksInPath()
   }
 
   private static func step(of name: String) -> Int { Int(name.dropFirst(5)) ?? 0 }

@@ -13,6 +13,9 @@ public struct EpochMeans: Codable, Equatable, Sendable {
 
   init(meanOverBatches: Bool) { self.meanOverBatches = meanOverBatches }
 
+  /// As new.
+  mutating func reset() { self = EpochMeans(meanOverBatches: meanOverBatches) }
+
   mutating func add(_ batch: BatchStatistics) {
     let scale = meanOverBatches ? 1 / Double(batch.images) : 1
     images += batch.images

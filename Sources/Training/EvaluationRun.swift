@@ -44,7 +44,9 @@ public final class EvaluationRun {
   deinit { loader.stop() }
 
   public func run() throws -> (images: Int, result: SplitResult) {
-    let means = try evaluator.evaluate(parameters: parameters.base)
+    guard let means = try evaluator.evaluate(parameters: parameters.base) else {
+      preconditionFailure("signals end this program, which does not catch them")
+    }
     if group.rank == 0, let first = evaluator.badImages.first {
       say(
         "Note: \(evaluator.replacedImages) damaged images were replaced by others, the first:"

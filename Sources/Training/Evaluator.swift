@@ -32,8 +32,9 @@ public final class Evaluator {
     self.meanOverBatches = meanOverBatches
   }
 
+  /// - Returns: nil if some rank was asked to stop before all was evaluated.
   /// - Throws: `SharedError` (data) for a damaged image.
-  func evaluate(parameters: UnsafePointer<Float>) throws -> EpochMeans {
+  func evaluate(parameters: UnsafePointer<Float>) throws -> EpochMeans? {
     let count = loader.dataset.count
     let blocks = pieces(0..<count, size: meanOverBatches ?? count).flatMap {
       pieces($0, size: loader.maximumBatch)
@@ -54,7 +55,7 @@ public final class Evaluator {
     let waited = loader.waitedSeconds
     let finished = Result {
       try threads.run { [self] thread in
-        for block in share(first + thread) {
+        for block in share(first + thread) where !StopRequest.isPending {
           guard let batch = try loader.next(consumer: thread) else {
             preconditionFailure("the loader ran dry")
           }
@@ -69,10 +70,12 @@ public final class Evaluator {
     var means = EpochMeans(meanOverBatches: meanOverBatches != nil)
     var batch = BatchStatistics()
     let all = try group.gatherStatistics(
-      finished.map { Array(results) }, extra: [waiting, Double(bad.replaced)]
+      finished.map { Array(results) },
+      extra: [waiting, Double(bad.replaced), StopRequest.isPending ? 1 : 0]
     ) { rank in
       share(rank * threads.count).lowerBound..<share((rank + 1) * threads.count - 1).upperBound
     }
+    if all.extra.contains(where: { $0[2] > 0 }) { return nil }
     secondsWaiting = all.extra.map { $0[0] }.max()!
     replacedImages = Int(all.extra.reduce(0) { $0 + $1[1] })
     badImages = replacedImages > 0 ? try group.gatherBadImages(bad) : []

@@ -5,8 +5,7 @@ import TensorFiles
 
 extension Trainer {
   /// Keeps other runs out of the output folder while this process lives, and removes what killed ones have
-  /// left half-written. A file system without locks keeps
-  /// nobody out: then there is a note, and no lock.
+  /// left half-written. A file system without locks keeps nobody out: then there is a note, and no lock.
   ///
   /// - Throws: `RunError` (configuration) when another run is in the folder.
   func lockOutput(_ folder: String) throws -> FileLock? {

@@ -27,8 +27,10 @@ final class RunReports {
   private let badImages: BadImageList
   private var position: (step: Int, epoch: Int)
 
-  /// - Parameter resumed: what lies before the resumed step stays, what lies after it is told again.
-  /// - Parameter complete: the run has ended before; all that was told of it stays.
+  /// - Parameters:
+  ///   - resumed: from a checkpoint of this folder: what lies before its step stays, what lies after it is
+  ///     told again.
+  ///   - complete: the run has ended before; all that was told of it stays.
   init(_ trainer: Trainer, resumed: Bool, complete: Bool) throws {
     configuration = trainer.configuration
     folder = configuration.outputFolder
@@ -57,12 +59,11 @@ final class RunReports {
           ranks: trainer.group.size, threads: configuration.threads,
           parameters: trainer.parameters.count, bucketMegabytes: configuration.bucketMegabytes))
       try results.write(self.trainer.resultsHeader)
-    } else if !complete {
-      try tell(.resume(step: state.step))
     }
+    if state.step > 0, !complete || !resumed { try tell(.resume(step: state.step)) }
     try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    try tellState("running")
+    if !complete { try tellState("running") }
   }
 
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
@@ -177,7 +178,8 @@ final class RunReports {
       .epoch(
         .init(
           epoch: state.epoch, train: train, test: test, learningRate: learningRate,
-          seconds: seconds, imagesPerSecond: speed)))
+          seconds: seconds, imagesPerSecond: speed,
+          isPartial: state.stepInEpoch < trainer.stepsPerEpoch)))
     let replaced = state.replacedImages + replacedInEvaluation
     try tell(
       .data(.init(epoch: state.epoch, secondsWaiting: secondsWaiting, badImages: replaced)))
@@ -216,8 +218,17 @@ final class RunReports {
   }
 
   func alreadyComplete(_ state: RunState) throws {
-    // An attempt that was killed at the very end may not have told it.
-    if history.isDone { try tellState("done", reason: "complete") } else { try done(state) }
+    if history.isDone {
+      try tellState("done", reason: "complete")
+    } else {
+      // An attempt was killed at the very end. Its checkpoint leaves out a part of an epoch.
+      var told = state
+      if let last = history.epochs.last, last.isPartial {
+        told.epochSeconds.append(last.seconds)
+        if told.bestEpoch == 0 { (told.bestEpoch, told.bestTop1) = (last.epoch, last.test.top1) }
+      }
+      try done(told)
+    }
     say("The run in \(folder) is complete (step \(position.step)). --resume never starts over.")
   }
 

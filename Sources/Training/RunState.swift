@@ -2,6 +2,7 @@
 import Diagnostics
 import Foundation
 import Optimizers
+import Tensors
 
 /// With the weights and the optimizer's moments, everything needed to go on; it names no rank, so any
 /// number of ranks can.
@@ -23,20 +24,27 @@ public struct RunState: Codable, Sendable {
   /// The run had reached its end.
   public var finished = false
   public var schedule: LearningRateSchedule
-  /// `RunConfiguration.numerics`.
+  /// `RunConfiguration.numerics`, and fingerprints of the data.
   public var configuration: [ConfigurationItem]
+  /// What made matrix products: `Matmul.arithmetic`.
+  public var products: String
 
   public struct ConfigurationItem: Codable, Equatable, Sendable {
+    /// Without its dashes; what is no flag has a space in it.
     public let flag: String
     public let value: String
   }
 
-  init(_ c: RunConfiguration) {
+  /// - Parameter data: fingerprints of the data by name, as "training data".
+  init(_ c: RunConfiguration, data: KeyValuePairs<String, String> = [:]) {
     training = EpochMeans(meanOverBatches: c.model.referenceQuirks)
     schedule = LearningRateSchedule(
       kind: c.scheduler, base: c.learningRate, epochs: c.epochs, stepSize: c.stepSize,
       gamma: c.gamma, minimum: c.minimumRate, warmupEpochs: c.warmupEpochs)
-    configuration = c.numerics.map { ConfigurationItem(flag: $0.flag, value: $0.value) }
+    configuration =
+      c.numerics.map { ConfigurationItem(flag: $0.flag, value: $0.value) }
+      + data.map { ConfigurationItem(flag: $0.key, value: $0.value) }
+    products = Matmul.arithmetic(c.precision)
   }
 
   /// - Throws: `RunError` (checkpointDamaged) when `state.json` is none, or one that no run can have.
@@ -59,7 +67,16 @@ public struct RunState: Codable, Sendable {
       && stepInEpoch <= step
   }
 
-  /// What differs from another run's configuration, one line per flag.
+  /// Before the first step of an epoch.
+  mutating func beginEpoch(_ epoch: Int) {
+    self.epoch = epoch
+    stepInEpoch = 0
+    secondsInEpoch = 0
+    training.reset()
+    replacedImages = 0
+  }
+
+  /// What differs from another run's configuration and data, one line each.
   func differences(from stored: RunState) -> [String] {
     func value(_ flag: String, _ items: [ConfigurationItem]) -> String {
       items.first { $0.flag == flag }?.value ?? "(not known)"
@@ -69,7 +86,8 @@ public struct RunState: Codable, Sendable {
     return flags.compactMap { flag in
       let there = value(flag, stored.configuration)
       let here = value(flag, configuration)
-      return there == here ? nil : "--\(flag): \(there) in the checkpoint, \(here) now"
+      let name = flag.contains(" ") ? flag : "--\(flag)"
+      return there == here ? nil : "\(name): \(there) in the checkpoint, \(here) now"
     }
   }
 }

@@ -19,7 +19,13 @@ extension Trainer {
     try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state) }
   }
 
+  /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
+  func compareWeights() throws {
+    try checkWeights(group.allGather(replica.fingerprint), "After step \(state.step)")
+  }
+
   private func writeCheckpoint(_ state: RunState) throws {
+    try compareWeights()
     let moments = replica.optimizer.moments
     let whole = try replica.exchange.gatherSlices(moments.map { UnsafePointer($0.slab.base) })
     try group.together {
@@ -44,7 +50,7 @@ extension Trainer {
   /// Makes the output folder, and brings weights and state to where the run is to go on; only rank 0
   /// reads and writes files.
   ///
-  /// - Returns: whether a checkpoint was found.
+  /// - Returns: on rank 0, whether the run goes on where the reports in the output folder end.
   func begin() throws -> Bool {
     let folder = configuration.outputFolder
     let path = try group.together { () throws -> String? in
@@ -53,7 +59,7 @@ extension Trainer {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       } catch {
         throw RunError.configuration(
-          "--output_dir \(folder) cannot be made: \(error.localizedDescription)")
+          "--output_dir \(folder) cannot be made: \(systemReason(of: error))")
       }
       guard access(folder, W_OK) == 0 else {
         throw RunError.configuration(
@@ -81,25 +87,34 @@ extension Trainer {
       try group.broadcast(parameters.base, count: parameters.count)
     }
     if resumed { try spreadMoments(path) }
-    return resumed
+    return path.map(checkpoints.contains) ?? false
   }
 
   private func checkpointToResume() throws -> String? {
-    switch configuration.resume {
+    // Started again by the launcher: what lies in the folder is this run's, whatever it began with.
+    let isRestart = Attempt.number > 0 && !checkpoints.isEmpty
+    switch isRestart ? "auto" : configuration.resume {
     case "never": return nil
     case "auto":
       let found = try checkpoints.newestWhole()
       for note in found.notes { say(note) }
       return found.path
-    default:
-      if let reason = CheckpointFolder.damage(configuration.resume) {
-        let exists = FileManager.default.fileExists(atPath: configuration.resume)
+    case let path:
+      if let reason = CheckpointFolder.damage(path) {
+        let exists = FileManager.default.fileExists(atPath: path)
         throw RunError(
           exists ? .checkpointDamaged : .configuration,
-          "--resume \(configuration.resume) is no whole checkpoint: \(reason).\n"
+          "--resume \(path) is no whole checkpoint: \(reason).\n"
             + "Give the folder of one (…/checkpoints/step-…), auto or never.")
       }
-      return configuration.resume
+      guard checkpoints.isEmpty || checkpoints.contains(path) else {
+        throw RunError.configuration(
+          """
+          --output_dir \(configuration.outputFolder) holds checkpoints of another run than \(path).
+          Give another folder, or --resume auto to go on with the run in this one.
+          """)
+      }
+      return path
     }
   }
 
@@ -109,9 +124,9 @@ extension Trainer {
     guard differences.isEmpty else {
       let more = differences.count > 3 ? "\nand \(differences.count - 3) more" : ""
       throw RunError.configuration(
-        "\(path) belongs to a run with other flags:\n"
+        "\(path) belongs to another run:\n"
           + differences.prefix(3).joined(separator: "\n") + more
-          + "\nUse those flags, another --output_dir, or --resume never to start over.")
+          + "\nUse those flags and data, another --output_dir, or --resume never to start over.")
     }
     if stored.schedule.epochs != configuration.epochs {
       if stored.schedule.kind == .cosine {
@@ -121,8 +136,39 @@ extension Trainer {
       }
       stored.schedule.epochs = configuration.epochs
     }
+    guard stored.stepInEpoch <= step.perEpoch else {
+      throw RunError(
+        .checkpointDamaged,
+        "\(path)/state.json: step \(stored.stepInEpoch) of an epoch that has \(step.perEpoch)."
+      )
+    }
+    if stored.products != state.products {
+      say(
+        """
+        Note: so far products were made as \(stored.products), now as \(state.products): last bits will \
+        differ from those of a run that never stopped.
+        """)
+      stored.products = state.products
+    }
     try weightFile.read(into: parameters.base, from: "\(path)/weights.safetensors")
     state = stored
+    if checkpoints.contains(path) {
+      try checkpoints.removeAll(after: state.step)
+    } else {
+      try takeOver(path)
+    }
+  }
+
+  /// The weights that a run in another folder has left belong into this one, as far as they are there.
+  private func takeOver(_ path: String) throws {
+    let folder = configuration.outputFolder
+    try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
+    let best = "\(path)/../../best.safetensors"
+    if let data = FileManager.default.contents(atPath: best) {
+      try AtomicFile.write(data, to: "\(folder)/best.safetensors")
+    } else {
+      (state.bestTop1, state.bestEpoch) = (-1, 0)
+    }
   }
 
   /// Rank 0 reads the optimizer's moments, every rank keeps its slice.

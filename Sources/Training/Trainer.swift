@@ -54,7 +54,8 @@ public final class Trainer {
       group: group, engines: replica.engines, loader: testLoader, criterion: c.criterion,
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
     weightFile = WeightFile(c.model, replica.engines[0])
-    state = RunState(c)
+    state = RunState(
+      c, data: ["training data": train.fingerprint, "test data": test.fingerprint])
   }
 
   deinit { for loader in loaders { loader.stop() } }
@@ -79,7 +80,9 @@ public final class Trainer {
 
   var parameters: FloatSlab { replica.parameters }
 
-  private var isAtEnd: Bool {
+  private var isAtEnd: Bool { isAtEnd(state) }
+
+  private func isAtEnd(_ state: RunState) -> Bool {
     state.epoch > configuration.epochs
       || (configuration.maxSteps > 0 && state.step >= configuration.maxSteps)
   }
@@ -122,11 +125,9 @@ public final class Trainer {
           try save(resumable)
         }
       }
-      if state.stepInEpoch == step.perEpoch {
-        try finishEpoch(start, rate: rate, reports)
-      } else {
-        try stopInMidEpoch(start, rate: rate, reports)
-      }
+      let isWhole = state.stepInEpoch == step.perEpoch
+      guard try isWhole ? finishEpoch(start, rate, reports) : stopInMidEpoch(start, rate, reports)
+      else { return .preempted }
     }
     try reports?.done(state)
     return .done
@@ -134,54 +135,86 @@ public final class Trainer {
 
   private func isDue(_ every: Int, _ count: Int) -> Bool { every > 0 && count % every == 0 }
 
+  private var keepsCheckpoints: Bool {
+    configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
+  }
+
+  /// - Returns: false if the run was asked to stop before the epoch was evaluated.
   private func finishEpoch(
-    _ start: ContinuousClock.Instant, rate: Double, _ reports: RunReports?
-  ) throws {
-    let test = try evaluate()
-    try reports?.evaluated(evaluator)
+    _ start: ContinuousClock.Instant, _ rate: Double, _ reports: RunReports?
+  ) throws -> Bool {
+    var next = state
+    next.beginEpoch(state.epoch + 1)
+    let endsRun = isAtEnd(next)
+    let saves =
+      isDue(configuration.checkpointEveryEpoch, state.epoch)
+      || isDue(configuration.checkpointEvery, state.step) || (endsRun && keepsCheckpoints)
+    guard let test = try evaluate(start, saves: saves, reports) else { return false }
     state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
     let isBest = noteBest(test)
     state.schedule.observe(testLoss: test.loss)
     try reports?.epoch(state, learningRate: rate, test: test)
     try writeWeights(isBest: isBest)
-    let due = isDue(configuration.checkpointEveryEpoch, state.epoch)
-    state.epoch += 1
-    state.stepInEpoch = 0
-    state.secondsInEpoch = 0
-    state.training = RunState(configuration).training
-    state.replacedImages = 0
-    state.finished = isAtEnd
-    let keepsCheckpoints = configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
-    if due || isDue(configuration.checkpointEvery, state.step) || (isAtEnd && keepsCheckpoints) {
-      try save(state)
-    }
+    state.beginEpoch(state.epoch + 1)
+    state.finished = endsRun
+    if saves { try save(state) }
+    return true
   }
 
   /// `--max_steps` was reached: what the epoch has so far is reported, and a later run with more
   /// steps goes on from here as if it had never stopped.
+  ///
+  /// - Returns: false if the run was asked to stop before that.
   private func stopInMidEpoch(
-    _ start: ContinuousClock.Instant, rate: Double, _ reports: RunReports?
-  ) throws {
-    let keepsCheckpoints = configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
+    _ start: ContinuousClock.Instant, _ rate: Double, _ reports: RunReports?
+  ) throws -> Bool {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
-    // Before the evaluation, which may take long, and after it: until then the run is not finished.
-    if keepsCheckpoints { try save(resumable) }
-    let test = try evaluate()
-    try reports?.evaluated(evaluator)
-    state.epochSeconds.append(resumable.secondsInEpoch)
-    let isBest = noteBest(test)
+    guard let test = try evaluate(start, saves: keepsCheckpoints, reports) else { return false }
+    state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
+    // A later run forgets this evaluation, and has to find the best weights of whole epochs.
+    let isBest = state.bestEpoch == 0 && noteBest(test)
     try reports?.epoch(state, learningRate: rate, test: test)
     try writeWeights(isBest: isBest)
     state.finished = true
     resumable.finished = true
     if keepsCheckpoints { try save(resumable) }
+    return true
   }
 
-  private func evaluate() throws -> SplitResult {
-    try replica.timeline.span("evaluate", state.epoch) {
-      try evaluator.evaluate(parameters: parameters.base).result
+  /// Evaluates the weights, which may take long: so a checkpoint is written before.
+  ///
+  /// - Parameters:
+  ///   - start: of this attempt at the epoch.
+  ///   - saves: or else only if the run is asked to stop.
+  /// - Returns: nil if it was; then there is a checkpoint.
+  private func evaluate(
+    _ start: ContinuousClock.Instant, saves: Bool, _ reports: RunReports?
+  ) throws -> SplitResult? {
+    var resumable = state
+    resumable.secondsInEpoch += start.secondsUntilNow
+    if saves { try save(resumable) }
+    let means = try replica.timeline.span("evaluate", state.epoch) {
+      try evaluator.evaluate(parameters: parameters.base)
     }
+    guard let means else {
+      if !saves { try save(resumable) }
+      try reports?.preempted(resumable)
+      return nil
+    }
+    guard means.result.loss.isFinite else {
+      throw SharedError(
+        error: RunError(
+          .notFinite,
+          """
+          After step \(state.step) the test loss is \(means.result.loss), a finite number was expected.
+          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data.
+          """))
+    }
+    // Before the weights are written.
+    try compareWeights()
+    try reports?.evaluated(evaluator)
+    return means.result
   }
 
   private func noteBest(_ test: SplitResult) -> Bool {

@@ -23,6 +23,7 @@ enum Main {
     do {
       var command = try Convnn.parseAsRoot(words)
       try command.run()
+      try Ending.flushOutput()
       exit(ExitCode.done.rawValue)
     } catch let error as RunError {
       Ending.early(error)

@@ -30,9 +30,16 @@ enum Ending {
     }
   }
 
+  /// What was printed may lie in a buffer still.
+  static func flushOutput() throws {
+    guard fflush(nil) != 0, errno != EBADF else { return }
+    throw RunError.configuration("The output could not be written: \(systemErrorText()).")
+  }
+
   private static func run(_ group: ProcessGroup, _ body: () throws -> ExitCode) -> Never {
     do {
       let code = try body()
+      try flushOutput()
       try group.barrier()
       group.finalize()
       exit(code.rawValue)

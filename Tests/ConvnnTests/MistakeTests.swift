@@ -50,6 +50,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--bucket_mb small", 2, "--bucket_mb", "small"),
       Mistake("--device cuda", 10, "--device", "cuda"),
       Mistake("--init_from nowhere.safetensors", 10, "nowhere.safetensors"),
+      Mistake("--init_from /tmp", 10, "/tmp", "directory"),
+      Mistake("--checkpoint some.safetensors", 10, "--test_only", "--init_from", "--resume"),
       Mistake("--dataset cifar10 --data_path nowhere", 11, "nowhere", "./launch data cifar10"),
       Mistake("--layer KvtAttention --K 6", 10, "--K", "6", "5"),
       Mistake("--K 99999999999999999999", 2, "--K"), Mistake("--patch_size 0", 10, "--patch_size"),

@@ -18,11 +18,12 @@ import Testing
     // In step 2, which takes a minute.
     let deadline = Date().addingTimeInterval(60)
     while (try? metrics(run, event: "step").isEmpty) ?? true, Date() < deadline { usleep(20_000) }
-    usleep(200_000)
     kill(program.process.processIdentifier, first)
     // One that comes too soon after its like is lost.
-    usleep(200_000)
-    kill(program.process.processIdentifier, second)
+    while program.process.isRunning, Date() < deadline {
+      kill(program.process.processIdentifier, second)
+      usleep(20_000)
+    }
     let result = program.finish(within: 20)
     #expect(program.process.terminationReason == .exit)
     #expect(result.code == 16)

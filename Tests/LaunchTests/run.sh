@@ -184,6 +184,27 @@ test_run_options_that_cannot_be() {
   mistake 10 'line 2: node-b slots=many' --hostfile "$folder/hosts"
   echo '# nobody' >"$folder/hosts"
   mistake 10 'names no host' --hostfile "$folder/hosts"
+  echo 'node-a:2' >"$folder/hosts"
+  mistake 10 'line 1: node-a:2' --hostfile "$folder/hosts"
+  mistake 10 'cannot be read' --hostfile "$folder"
+  mistake 10 'no slots' --host node-a:0
+  mistake 10 'both name hosts' --host node-a:2 --hostfile "$folder/hosts"
+  mistake 10 '--min_ranks is 5' -np 2 --min_ranks 5
+  touch "$folder/file"
+  mistake 10 "$folder/file/logs cannot be made" -np 2 --per_rank_logs --output_dir "$folder/file"
+}
+
+test_a_value_is_no_request_for_help() {
+  run --dry_run -np 2 "${tiny[@]}" --output_dir help
+  equals 'exit code' "$code" 0
+  contains 'the plan' "$out" '2 ranks'
+  [[ ! -e help ]] || problem 'it ran'
+}
+
+test_output_and_errors_may_be_closed() {
+  timeout 60 "$launch" -np 2 "${tiny[@]}" --output_dir "$folder/run" >&- 2>&- && code=0 || code=$?
+  equals 'exit code' "$code" 0
+  equals 'state' "$(status "$folder/run" state)" 'done'
 }
 
 test_the_programs_mistakes_stay_one_message() {
@@ -395,6 +416,20 @@ test_goes_on_without_a_lost_host() {
 
 # From step 3 on every step takes seconds, so that a signal meets the run in the middle.
 slow() { start -np 2 "$@" "${tiny[@]}" --output_dir "$folder/run" --inject "slow:rank=0,step=3,seconds=$seconds"; }
+
+test_a_signal_counts_from_the_first_moment() {
+  local delay
+  # While mpirun starts, before the ranks exist, before they listen, and later.
+  for delay in 0.1 0.15 0.2 0.25 0.3 0.4; do
+    rm -rf "$folder/run"
+    start -np 2 "${tiny[@]}" --max_steps 0 --num_epochs 1000 --output_dir "$folder/run"
+    sleep "$delay"
+    kill -TERM "$launched"
+    finish
+    # 143: the launcher itself had hardly begun.
+    [[ $code == 15 || ($code == 143 && ! -e $folder/run) ]] || problem "after $delay s: exit code $code"
+  done
+}
 
 test_a_signal_leads_to_a_checkpoint() {
   local signal seconds=1

@@ -43,8 +43,7 @@ extension RunConfiguration {
   var course: [(flag: String, value: String)] {
     let flags = [
       "num_epochs", "max_steps", "resume", "init_from", "checkpoint_every",
-      "checkpoint_every_epoch",
-      "trace",
+      "checkpoint_every_epoch", "trace",
     ]
     return conduct.filter { flags.contains($0.flag) }
   }

@@ -79,7 +79,7 @@ public struct Fuzzer {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
-      throw RunError.configuration("\(folder) cannot be made: \(error.localizedDescription)")
+      throw RunError.configuration("\(folder) cannot be made: \(systemReason(of: error))")
     }
     return folder
   }

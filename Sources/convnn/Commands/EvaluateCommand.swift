@@ -3,6 +3,7 @@ import ArgumentParser
 import Diagnostics
 import Foundation
 import Models
+import Reports
 import Training
 
 struct EvaluateCommand: ParsableCommand {
@@ -32,8 +33,10 @@ struct EvaluateCommand: ParsableCommand {
       guard group.rank == 0 else { return .done }
       if printsJSON {
         print(
-          "{\"images\":\(images),\"loss\":\(result.loss),\"top1\":\(result.top1),"
-            + "\"top5\":\(result.top5)}")
+          jsonObject([
+            ("images", .integer(images)), ("loss", .number(result.loss)),
+            ("top1", .number(result.top1)), ("top5", .number(result.top5)),
+          ]))
       } else {
         print(
           String(

@@ -21,6 +21,13 @@ struct TrainCommand: ParsableCommand {
 
   func run() throws {
     if testOnly { return try runTest() }
+    if let checkpoint {
+      throw RunError.configuration(
+        """
+        --checkpoint \(checkpoint) is for --test_only.
+        To train from its weights give --init_from, to go on with its run --resume.
+        """)
+    }
     var configuration = try flags.configuration()
     output.apply(to: &configuration)
     try KernelChoice.settle(flags)

@@ -1,0 +1,39 @@
+// All ranks must hold the same weights: a bit that has flipped on one of them shows here.
+import Collectives
+import Diagnostics
+import TensorFiles
+import Tensors
+
+extension Replica {
+  /// Of the weights, in numbers that a gather carries exactly.
+  var fingerprint: [Double] {
+    let sum = Checksum.value(
+      of: UnsafeRawBufferPointer(start: parameters.base, count: parameters.count * 4))
+    return [Double(UInt32(truncatingIfNeeded: sum)), Double(sum >> 32)]
+  }
+}
+
+/// - Parameters:
+///   - fingerprints: of all ranks' weights.
+///   - moment: as "Before step 3".
+/// - Throws: `SharedError` (ranksDisagree) naming the ranks that differ from most.
+func checkWeights(_ fingerprints: [[Double]], _ moment: String) throws {
+  let usual = fingerprints.max { a, b in
+    fingerprints.count { $0 == a } < fingerprints.count { $0 == b }
+  }
+  let odd = fingerprints.indices.filter { fingerprints[$0] != usual }
+  guard !odd.isEmpty else { return }
+  let names = odd.map(String.init).joined(separator: ", ")
+  // With as many on either side nobody can tell who is right.
+  let found =
+    2 * odd.count < fingerprints.count
+    ? "the weights of rank \(names) differ from those of the other ranks: memory or network of its host"
+    : "the ranks hold different weights (rank \(names), the others): memory or network of a host"
+  throw SharedError(
+    error: RunError(
+      .ranksDisagree,
+      """
+      \(moment) \(found) is not reliable.
+      Take that host out and resume from the last checkpoint.
+      """))
+}

@@ -1,0 +1,154 @@
+// Going on: from where, with what, and what becomes of the reports.
+import Foundation
+import TensorFiles
+import TestSupport
+import Testing
+
+@Suite("Resume", .serialized) struct ResumeTests {
+  private func flags(_ steps: Int, _ folder: String) -> [String] {
+    RankInvarianceTests.flags("Attention", steps: steps, folder: folder)
+  }
+
+  private func lines(_ path: String) throws -> [String] {
+    try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map(String.init)
+  }
+
+  @Test("stopped in an evaluation, it goes on from there", arguments: [nil, 2])
+  func evaluation(ranks: Int?) throws {
+    let folder = try TemporaryFolder()
+    let (whole, broken) = (folder.path + "/whole", folder.path + "/broken")
+    // An evaluation of seconds, after one step.
+    func flags(_ folder: String) -> [String] {
+      [
+        "--dataset", "shapes", "--resize", "64", "--patch_size", "4", "--num_layers", "2",
+        "--batch_size", "16", "--max_steps", "1", "--num_epochs", "1", "--log_every", "1",
+        "--output_dir", folder,
+      ]
+    }
+    let running = try Program.start(ranks: ranks, flags(broken))
+    let deadline = Date().addingTimeInterval(120)
+    while (try? metrics(broken, event: "step").isEmpty) ?? true, Date() < deadline {
+      usleep(10_000)
+    }
+    // Rank 0 alone is asked: the others hear of it.
+    let owner = try String(contentsOfFile: broken + "/.lock", encoding: .utf8)
+    let process = try #require(owner.split(separator: " ").dropFirst().first.flatMap { pid_t($0) })
+    kill(process, SIGUSR1)
+    let stopped = running.finish()
+    #expect(stopped.code == 15, "\(stopped.errors)")
+    #expect(status(broken)["state"] as? String == "preempted")
+    #expect(try metrics(broken, event: "epoch").isEmpty)
+    #expect(try Program.run(flags(broken)).code == 0)
+    #expect(try Program.run(flags(whole)).code == 0)
+    #expect(try RankInvarianceTests.weights(broken) == RankInvarianceTests.weights(whole))
+    #expect(try RankInvarianceTests.numbers(broken) == RankInvarianceTests.numbers(whole))
+  }
+
+  @Test("other data is refused, in other words than a flag") func otherData() throws {
+    let folder = try TemporaryFolder()
+    let data = folder.path + "/cifar-10-batches-bin"
+    try FileManager.default.copyItem(
+      atPath: goldenFolder.path + "/cifar-10-batches-bin", toPath: data)
+    let run = folder.path + "/run"
+    let flags = flags(4, run) + ["--data_path", folder.path]
+    #expect(try Program.run(flags).code == 0)
+    for (file, name) in [("data_batch_1.bin", "training data"), ("test_batch.bin", "test data")] {
+      let path = "\(data)/\(file)"
+      let whole = try Data(contentsOf: URL(fileURLWithPath: path))
+      var other = whole
+      other[100] ^= 1
+      try other.write(to: URL(fileURLWithPath: path))
+      let result = try Program.run(flags)
+      #expect(result.code == 10)
+      #expect(result.errors.contains("\n\(name): "), "\(result.errors)")
+      try whole.write(to: URL(fileURLWithPath: path))
+    }
+    #expect(try Program.run(flags).code == 0)
+  }
+
+  @Test("from a checkpoint of another folder, as if it had been there from the start")
+  func elsewhere() throws {
+    let folder = try TemporaryFolder()
+    let (first, second, whole) = (
+      folder.path + "/first", folder.path + "/second", folder.path + "/whole"
+    )
+    #expect(try Program.run(flags(4, first)).code == 0)
+    #expect(try Program.run(flags(7, whole)).code == 0)
+    let from = ["--resume", first + "/checkpoints/step-00000004"]
+    let result = try Program.run(ranks: 2, flags(7, second) + from)
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try RankInvarianceTests.weights(second) == RankInvarianceTests.weights(whole))
+    #expect(try RankInvarianceTests.best(second) == RankInvarianceTests.best(whole))
+    #expect(try metrics(second, event: "start").count == 1)
+    #expect(try metrics(second, event: "resume").map { $0["step"] as? Int } == [4])
+    #expect(try metrics(second, event: "step").map { $0["step"] as? Int } == [5, 6, 7])
+    // Not over another run's checkpoints.
+    let other = try Program.run(flags(7, second) + from)
+    #expect(other.code == 10)
+    #expect(other.errors.contains("holds checkpoints of another run"), "\(other.errors)")
+  }
+
+  @Test("an older checkpoint of the folder gives up the later ones") func older() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(6, run)).code == 0)
+    let result = try Program.run(
+      flags(5, run) + ["--resume", run + "/checkpoints/step-00000004"])
+    #expect(result.code == 0, "\(result.errors)")
+    let left = try FileManager.default.contentsOfDirectory(atPath: run + "/checkpoints").sorted()
+    #expect(left == ["step-00000004", "step-00000005"])
+  }
+
+  @Test("a restart goes on with the run, whatever it began with") func restart() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run)).code == 0)
+    let result = try Program.run(
+      flags(7, run) + ["--resume", "never"], environment: ["CONVNN_ATTEMPT": "1"])
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [4])
+  }
+
+  @Test("killed before its last words, it says them when it is asked again", arguments: [2, 5, 6])
+  func lastWords(steps: Int) throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(steps, run)).code == 0)
+    let (log, results) = (run + "/metrics.jsonl", run + "/train_eval_results.txt")
+    let (told, written) = (try lines(log), try lines(results))
+    #expect(told.last?.contains("\"done\"") == true)
+    #expect(written.last?.hasPrefix("Max Accuracy: ") == true)
+    try (told.dropLast().joined(separator: "\n") + "\n").write(
+      toFile: log, atomically: true, encoding: .utf8)
+    try (written.dropLast(2).joined(separator: "\n") + "\n").write(
+      toFile: results, atomically: true, encoding: .utf8)
+    #expect(try Program.run(flags(steps, run)).code == 0)
+    #expect(try lines(log) == told)
+    #expect(try lines(results) == written)
+  }
+
+  @Test("a flipped bit is never written", arguments: [3, 6, 7])
+  func flippedBit(step: Int) throws {
+    let folder = try TemporaryFolder()
+    let (run, whole) = (folder.path + "/run", folder.path + "/whole")
+    // Steps 3 and 6 end an epoch, 7 ends the run.
+    let result = try Program.run(
+      ranks: 3,
+      flags(7, run) + ["--checkpoint_every", "1", "--inject", "bitflip:rank=0,step=\(step)"])
+    #expect(result.code == 13, "\(result.errors)")
+    #expect(result.errors.contains("After step \(step) the weights of rank 0 differ"))
+    let left = try FileManager.default.contentsOfDirectory(atPath: run + "/checkpoints").sorted()
+    #expect(left.last == String(format: "step-%08d", step - 1))
+    #expect(try Program.run(flags(7, run) + ["--checkpoint_every", "1"]).code == 0)
+    #expect(try Program.run(flags(7, whole)).code == 0)
+    #expect(try RankInvarianceTests.weights(run) == RankInvarianceTests.weights(whole))
+  }
+
+  @Test("weights that have become useless do not end well") func useless() throws {
+    let folder = try TemporaryFolder()
+    let result = try Program.run(
+      flags(1, folder.path + "/run") + ["--lr", "1e30", "--clip_grad_norm", "0"])
+    #expect(result.code == 12, "\(result.errors)")
+    #expect(result.errors.contains("the test loss is"))
+  }
+}
