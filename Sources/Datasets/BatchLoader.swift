@@ -14,6 +14,20 @@ public struct LoadRequest: Sendable, Equatable {
   }
 }
 
+/// What a consumer will ask for, in order. Made when it is needed: an epoch of ImageNet is a million requests.
+public struct LoadRequests {
+  let count: Int
+  let request: (Int) -> LoadRequest
+
+  /// - Parameter request: the one with a number in 0..<count.
+  public init(count: Int, request: @escaping (Int) -> LoadRequest) {
+    self.count = count
+    self.request = request
+  }
+
+  public init(_ list: [LoadRequest]) { self.init(count: list.count) { list[$0] } }
+}
+
 /// Images and labels of one request; valid until the consumer's next call.
 public final class MicroBatch: @unchecked Sendable {
   /// [count, 3, size, size], planar.
@@ -74,7 +88,7 @@ public final class BatchLoader: @unchecked Sendable {
 
   /// A consumer's requests and its ring of micro-batches: request k lies in slot k % depth.
   private final class Consumer {
-    var requests: [LoadRequest] = []
+    var requests = LoadRequests([])
     var slots: [MicroBatch] = []
     /// Requests given out, the last of which may still be in use.
     var taken = 0
@@ -126,34 +140,25 @@ public final class BatchLoader: @unchecked Sendable {
 
   /// Begins a stretch (an epoch, an evaluation): what each consumer will ask for, in order. What is
   /// left of an earlier stretch is dropped. No consumer may be inside `next`.
-  public func start(consumers requests: [[LoadRequest]]) {
+  public func start(consumers requests: [LoadRequests]) {
     condition.lock()
     defer { condition.unlock() }
-    for consumer in consumers { consumer.requests = [] }
+    for consumer in consumers { consumer.requests = LoadRequests([]) }
     while inFlight > 0 { condition.wait() }
     while consumers.count < requests.count {
       consumers.append(Consumer(workspace: LoadWorkspace(transform)))
     }
-    var epochs: [Int: EpochOrder] = [:]
+    orders = [:]
     for (consumer, list) in zip(consumers, requests) {
       consumer.requests = list
       consumer.taken = 0
       consumer.released = 0
       consumer.begun = 0
-      for request in list {
-        precondition(request.positions.count <= maximumBatch)
-        guard epochs[request.epoch] == nil else { continue }
-        epochs[request.epoch] =
-          orders[request.epoch]
-          ?? EpochOrder(
-            count: dataset.count, seed: transform.seed, epoch: request.epoch, shuffle: shuffle)
-      }
       while consumer.slots.count < depth {
         consumer.slots.append(MicroBatch(capacity: maximumBatch, imageFloats: imageFloats))
       }
       fill(consumer)
     }
-    orders = epochs
     condition.broadcast()
   }
 
@@ -210,7 +215,13 @@ public final class BatchLoader: @unchecked Sendable {
   /// Puts waiting requests into free slots. Called with the lock held.
   private func fill(_ consumer: Consumer) {
     while consumer.begun < consumer.requests.count, consumer.begun - consumer.released < depth {
-      consumer.slots[consumer.begun % depth].begin(consumer.requests[consumer.begun])
+      let request = consumer.requests.request(consumer.begun)
+      precondition(request.positions.count <= maximumBatch)
+      if orders[request.epoch] == nil {
+        orders[request.epoch] = EpochOrder(
+          count: dataset.count, seed: transform.seed, epoch: request.epoch, shuffle: shuffle)
+      }
+      consumer.slots[consumer.begun % depth].begin(request)
       consumer.begun += 1
     }
   }

@@ -46,7 +46,10 @@ public final class Evaluator {
     let first = group.rank * threads.count
     loader.start(
       consumers: (0..<threads.count).map { thread in
-        share(first + thread).map { LoadRequest(epoch: 0, positions: blocks[$0]) }
+        let own = share(first + thread)
+        return LoadRequests(count: own.count) {
+          LoadRequest(epoch: 0, positions: blocks[own.lowerBound + $0])
+        }
       })
     let own = share(first).lowerBound..<share(first + threads.count - 1).upperBound
     let results = UnsafeMutableBufferPointer<BatchStatistics>.allocate(capacity: own.count)

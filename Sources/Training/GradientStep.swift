@@ -70,19 +70,28 @@ final class GradientStep {
 
   /// Tells the loader what this rank's threads will ask for in the rest of the epoch.
   func startLoading(epoch: Int, fromStep first: Int) {
+    let whole = imageCount / configuration.batchSize
     let requests = (0..<plan.threads).map { thread in
-      (first..<perEpoch).flatMap { index in
-        let batch = batch(index)
-        return plan.shards(rank: group.rank, thread: thread).flatMap { shard in
-          microBatches(shard: shard, images: batch.count).map {
-            LoadRequest(
-              epoch: epoch,
-              positions: batch.lowerBound + $0.lowerBound..<batch.lowerBound + $0.upperBound)
-          }
-        }
+      // Of a whole batch, and of the last, smaller one.
+      let pieces = positions(thread: thread, images: configuration.batchSize)
+      let last = positions(thread: thread, images: imageCount - whole * configuration.batchSize)
+      let before = max(whole - first, 0) * pieces.count
+      return LoadRequests(count: before + (first < perEpoch ? last.count : 0)) { number in
+        let step = number < before ? first + number / pieces.count : whole
+        let piece = number < before ? pieces[number % pieces.count] : last[number - before]
+        let start = step * self.configuration.batchSize
+        return LoadRequest(
+          epoch: epoch, positions: start + piece.lowerBound..<start + piece.upperBound)
       }
     }
     loader.start(consumers: requests)
+  }
+
+  /// Micro-batches of a thread, as positions in a batch of `images` images.
+  private func positions(thread: Int, images: Int) -> [Range<Int>] {
+    plan.shards(rank: group.rank, thread: thread).flatMap {
+      microBatches(shard: $0, images: images)
+    }
   }
 
   private func microBatches(shard: Int, images: Int) -> [Range<Int>] {

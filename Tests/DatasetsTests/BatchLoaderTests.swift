@@ -52,7 +52,7 @@ private final class MadeUpDataset: Dataset {
 
   /// Two consumers on threads of their own; everything they saw, in order.
   func run(_ loader: BatchLoader, requests: [[LoadRequest]]) throws -> [[(Int32, [Float])]] {
-    loader.start(consumers: requests)
+    loader.start(consumers: requests.map { LoadRequests($0) })
     defer { loader.stop() }
     nonisolated(unsafe) var results = [[(Int32, [Float])]](repeating: [], count: requests.count)
     nonisolated(unsafe) var errors = [(any Error)?](repeating: nil, count: requests.count)
@@ -122,7 +122,9 @@ private final class MadeUpDataset: Dataset {
       dataset: MadeUpDataset(count: 8, bad: [5]), transform: transform(), shuffle: false,
       maximumBatch: 2, workers: workers)
     defer { loader.stop() }
-    loader.start(consumers: [[0..<2, 2..<4, 4..<6].map { LoadRequest(epoch: 0, positions: $0) }])
+    loader.start(consumers: [
+      LoadRequests([0..<2, 2..<4, 4..<6].map { LoadRequest(epoch: 0, positions: $0) })
+    ])
     #expect(try loader.next(consumer: 0)?.count == 2)
     #expect(try loader.next(consumer: 0)?.count == 2)
     let error = #expect(throws: RunError.self) { _ = try loader.next(consumer: 0) }
@@ -163,7 +165,9 @@ private final class MadeUpDataset: Dataset {
       dataset: MadeUpDataset(count: 6, bad: [1, 3]) { _ in loaded.add(1, ordering: .relaxed) },
       transform: transform(), shuffle: false, maximumBatch: 2, workers: 2, badImagePolicy: .skip)
     defer { loader.stop() }
-    loader.start(consumers: [[0..<2, 2..<4, 4..<6].map { LoadRequest(epoch: 0, positions: $0) }])
+    loader.start(consumers: [
+      LoadRequests([0..<2, 2..<4, 4..<6].map { LoadRequest(epoch: 0, positions: $0) })
+    ])
     _ = try loader.next(consumer: 0)
     // Six images and two substitutes at least.
     while loaded.load(ordering: .relaxed) < 8 { usleep(1000) }
@@ -192,7 +196,7 @@ private final class MadeUpDataset: Dataset {
       dataset: data, transform: transform(), shuffle: false, maximumBatch: 2, workers: 2)
     defer { loader.stop() }
     loader.start(consumers: [
-      stride(from: 0, to: 40, by: 2).map { LoadRequest(epoch: 0, positions: $0..<$0 + 2) }
+      LoadRequests(count: 20) { LoadRequest(epoch: 0, positions: 2 * $0..<2 * $0 + 2) }
     ])
     // Full: three micro-batches of two images.
     while loaded.load(ordering: .relaxed) < 6 { usleep(1000) }
@@ -215,7 +219,7 @@ private final class MadeUpDataset: Dataset {
           loaded.add(1, ordering: .relaxed)
         }, transform: transform(), shuffle: false, maximumBatch: 2, workers: workers)
       defer { loader.stop() }
-      loader.start(consumers: [[LoadRequest(epoch: 0, positions: 0..<2)]])
+      loader.start(consumers: [LoadRequests([LoadRequest(epoch: 0, positions: 0..<2)])])
       if patient {
         while loaded.load(ordering: .relaxed) < 2 { usleep(1000) }
         // The last image is handed over under the loader's lock.
@@ -234,10 +238,12 @@ private final class MadeUpDataset: Dataset {
       workers: 2)
     defer { loader.stop() }
     for _ in 0..<20 {
-      loader.start(consumers: [[0..<4, 4..<8, 8..<12].map { LoadRequest(epoch: 0, positions: $0) }])
+      loader.start(consumers: [
+        LoadRequests([0..<4, 4..<8, 8..<12].map { LoadRequest(epoch: 0, positions: $0) })
+      ])
       #expect(try loader.next(consumer: 0)?.labels.map { $0 } == [0, 1, 2, 3])
     }
-    loader.start(consumers: [[LoadRequest(epoch: 1, positions: 16..<20)]])
+    loader.start(consumers: [LoadRequests([LoadRequest(epoch: 1, positions: 16..<20)])])
     #expect(try loader.next(consumer: 0)?.labels.map { $0 } == [16, 17, 18, 19])
     #expect(try loader.next(consumer: 0) == nil)
   }

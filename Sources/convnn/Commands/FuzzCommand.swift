@@ -22,7 +22,10 @@ struct FuzzCommand: ParsableCommand {
 
   func validate() throws {
     if runs < 0 { throw ValidationError("--runs is \(runs): expected 0 or more.") }
-    if first < 0 { throw ValidationError("--first is \(first): expected 0 or more.") }
+    // Small enough to be counted up from.
+    guard (0..<1 << 48).contains(first) else {
+      throw ValidationError("--first is \(first): expected 0 to 2^48 - 1.")
+    }
   }
 
   func run() throws {
