@@ -31,7 +31,7 @@ HELPER void moments(const float *x, size_t width, float *mean, float *rstd) {
   *rstd = 1.0f / sqrtf(sum16(&sums) * scale + 1e-5f);
 }
 
-/// Sixteen columns, or the last n of a row: (x - m) · s · gamma + beta.
+/// n columns of a row: (x - m) · s · gamma + beta.
 HELPER void normalize_part(void *y, const lanes16 *x, float m, float s, const float *gamma,
                            const float *beta, size_t n, int is_bf16) {
   lanes16 g, b, v;
@@ -49,9 +49,14 @@ KERNEL(void, ck_layernorm,
   for (size_t r = 0; r < rows; r++) {
     const float *restrict source = x + r * x_stride;
     moments(source, width, mean + r, rstd + r);
-    for (size_t c = 0; c < width; c += 16) {
+    size_t c = 0;
+    for (; c + 16 <= width; c += 16) {
+      lanes16 v = LOAD16(source + c);
+      normalize_part(y + r * y_stride + c, &v, mean[r], rstd[r], gamma + c, beta + c, 16, 0);
+    }
+    if (c < width) {
       lanes16 v;
-      load_floats(&v, source + c, width - c);
+      load_part16(&v, source + c, width - c, 0);
       normalize_part(y + r * y_stride + c, &v, mean[r], rstd[r], gamma + c, beta + c, width - c, 0);
     }
   }
@@ -65,9 +70,15 @@ KERNEL(void, ck_layernorm_bf16,
   for (size_t r = 0; r < rows; r++) {
     const float *restrict source = x + r * width;
     moments(source, width, mean + r, rstd + r);
-    for (size_t c = 0; c < width; c += 16) {
+    size_t c = 0;
+    for (; c + 16 <= width; c += 16) {
+      lanes16 v = LOAD16(source + c);
+      store_bf16(kept + r * width + c, &v, 16);
+      normalize_part(y + r * width + c, &v, mean[r], rstd[r], gamma + c, beta + c, 16, 1);
+    }
+    if (c < width) {
       lanes16 v;
-      load_floats(&v, source + c, width - c);
+      load_part16(&v, source + c, width - c, 0);
       store_bf16(kept + r * width + c, &v, width - c);
       normalize_part(y + r * width + c, &v, mean[r], rstd[r], gamma + c, beta + c, width - c, 1);
     }
@@ -97,46 +108,56 @@ typedef struct {
   int add;
 } gradient;
 
+/// Columns c to c + n of `rows` rows: what they add to the sums over rows and over columns.
+HELPER void sum_part(const gradient *t, size_t first, size_t rows, size_t c, size_t n, int is_bf16,
+                     lanes16 *sums, lanes16 *products) {
+  lanes16 weight, of_gamma, of_beta;
+  load_floats(&weight, t->gamma + c, n);
+  load_floats(&of_gamma, t->dgamma + c, n);
+  load_floats(&of_beta, t->dbeta + c, n);
+  for (size_t r = 0; r < rows; r++) {
+    lanes16 g, v;
+    load_floats(&g, t->dy + (first + r) * t->dy_stride + c, n);
+    load_numbers(&v, t->x, (first + r) * t->x_stride + c, n, is_bf16);
+    v = (v - t->mean[first + r]) * t->rstd[first + r];
+    of_beta += g;
+    of_gamma += g * v;
+    g *= weight;
+    // Where a row ends within the lanes, g is 0.
+    sums[r] += g;
+    products[r] += g * v;
+  }
+  store_floats(t->dgamma + c, &of_gamma, n);
+  store_floats(t->dbeta + c, &of_beta, n);
+}
+
+/// Columns c to c + n of the gradient of row r, whose means are `sum` and `product`.
+HELPER void write_part(const gradient *t, size_t r, size_t c, size_t n, int is_bf16, float sum,
+                       float product) {
+  lanes16 weight, g, v, d = 0;
+  float *dx = t->dx + r * t->dx_stride + c;
+  load_floats(&weight, t->gamma + c, n);
+  load_floats(&g, t->dy + r * t->dy_stride + c, n);
+  load_numbers(&v, t->x, r * t->x_stride + c, n, is_bf16);
+  if (t->add) load_floats(&d, dx, n);
+  v = (v - t->mean[r]) * t->rstd[r];
+  d += t->rstd[r] * (g * weight - sum - v * product);
+  store_floats(dx, &d, n);
+}
+
 HELPER void backward_rows(const gradient *p, size_t first, size_t rows, int is_bf16) {
   const gradient t = *p;
-  const float *mean = t.mean + first, *rstd = t.rstd + first, *dy = t.dy + first * t.dy_stride;
+  // Whole vectors are compiled on their own, without a question for each.
+  size_t whole = t.width / 16 * 16, rest = t.width - whole;
   lanes16 sums[4], products[4];
   for (size_t r = 0; r < rows; r++) sums[r] = products[r] = 0;
-  for (size_t c = 0; c < t.width; c += 16) {
-    size_t n = t.width - c;
-    lanes16 weight, of_gamma, of_beta;
-    load_floats(&weight, t.gamma + c, n);
-    load_floats(&of_gamma, t.dgamma + c, n);
-    load_floats(&of_beta, t.dbeta + c, n);
-    for (size_t r = 0; r < rows; r++) {
-      lanes16 g, v;
-      load_floats(&g, dy + r * t.dy_stride + c, n);
-      load_numbers(&v, t.x, (first + r) * t.x_stride + c, n, is_bf16);
-      v = (v - mean[r]) * rstd[r];
-      of_beta += g;
-      of_gamma += g * v;
-      g *= weight;
-      // Where a row ends within the lanes, g is 0.
-      sums[r] += g;
-      products[r] += g * v;
-    }
-    store_floats(t.dgamma + c, &of_gamma, n);
-    store_floats(t.dbeta + c, &of_beta, n);
-  }
+  for (size_t c = 0; c < whole; c += 16)
+    sum_part(&t, first, rows, c, 16, is_bf16, sums, products);
+  if (rest > 0) sum_part(&t, first, rows, whole, rest, is_bf16, sums, products);
   for (size_t r = 0; r < rows; r++) {
     float sum = sum16(&sums[r]) / (float)t.width, product = sum16(&products[r]) / (float)t.width;
-    float *dx = t.dx + (first + r) * t.dx_stride;
-    for (size_t c = 0; c < t.width; c += 16) {
-      size_t n = t.width - c;
-      lanes16 weight, g, v, d = 0;
-      load_floats(&weight, t.gamma + c, n);
-      load_floats(&g, dy + r * t.dy_stride + c, n);
-      load_numbers(&v, t.x, (first + r) * t.x_stride + c, n, is_bf16);
-      if (t.add) load_floats(&d, dx + c, n);
-      v = (v - mean[r]) * rstd[r];
-      d += rstd[r] * (g * weight - sum - v * product);
-      store_floats(dx + c, &d, n);
-    }
+    for (size_t c = 0; c < whole; c += 16) write_part(&t, first + r, c, 16, is_bf16, sum, product);
+    if (rest > 0) write_part(&t, first + r, whole, rest, is_bf16, sum, product);
   }
 }
 

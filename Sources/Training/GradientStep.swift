@@ -70,16 +70,17 @@ final class GradientStep {
 
   /// Tells the loader what this rank's threads will ask for in the rest of the epoch.
   func startLoading(epoch: Int, fromStep first: Int) {
-    let whole = imageCount / configuration.batchSize
+    let batchSize = configuration.batchSize
+    let whole = imageCount / batchSize
     let requests = (0..<plan.threads).map { thread in
       // Of a whole batch, and of the last, smaller one.
-      let pieces = positions(thread: thread, images: configuration.batchSize)
-      let last = positions(thread: thread, images: imageCount - whole * configuration.batchSize)
+      let pieces = positions(thread: thread, images: batchSize)
+      let last = positions(thread: thread, images: imageCount - whole * batchSize)
       let before = max(whole - first, 0) * pieces.count
       return LoadRequests(count: before + (first < perEpoch ? last.count : 0)) { number in
         let step = number < before ? first + number / pieces.count : whole
         let piece = number < before ? pieces[number % pieces.count] : last[number - before]
-        let start = step * self.configuration.batchSize
+        let start = step * batchSize
         return LoadRequest(
           epoch: epoch, positions: start + piece.lowerBound..<start + piece.upperBound)
       }
