@@ -85,17 +85,23 @@ public final class ImageFolderDataset: Dataset {
   private static func list(
     _ root: String, classNames: [String], present: [String]
   ) throws -> ImageIndex {
-    let lists = Mutex([Result<[String], any Error>?](repeating: nil, count: classNames.count))
+    // Compact at once: as strings, all names would take three times as much for a moment.
+    let lists = Mutex([Result<ImageIndex, any Error>?](repeating: nil, count: classNames.count))
     let here = Set(present)
     DispatchQueue.concurrentPerform(iterations: classNames.count) { i in
       guard here.contains(classNames[i]) else { return }
-      let result = Result { try imageFiles(root + "/" + classNames[i]) }
+      let result = Result {
+        var index = ImageIndex()
+        for name in try imageFiles(root + "/" + classNames[i]) {
+          index.append(name, label: Int32(i))
+        }
+        return index
+      }
       lists.withLock { $0[i] = result }
     }
     var index = ImageIndex()
-    for (label, result) in lists.withLock({ $0 }).enumerated() {
-      guard let result else { continue }
-      for name in try result.get() { index.append(name, label: Int32(label)) }
+    for result in lists.withLock({ $0 }) {
+      if let result { index.append(try result.get()) }
     }
     return index
   }

@@ -17,6 +17,13 @@ struct ImageIndex: Equatable, Sendable {
     labels.append(label)
   }
 
+  mutating func append(_ other: ImageIndex) {
+    let before = UInt64(names.count)
+    names += other.names
+    ends += other.ends.lazy.map { before + $0 }
+    labels += other.labels
+  }
+
   func name(_ index: Int) -> String {
     let start = index == 0 ? 0 : Int(ends[index - 1])
     return String(decoding: names[start..<Int(ends[index])], as: UTF8.self)
