@@ -85,7 +85,7 @@ public final class ImageFolderDataset: Dataset {
   private static func list(
     _ root: String, classNames: [String], present: [String]
   ) throws -> ImageIndex {
-    // Compact at once: as strings, all names would take three times as much for a moment.
+    // Compact at once: as strings, all names would take seven times as much for a moment.
     let lists = Mutex([Result<ImageIndex, any Error>?](repeating: nil, count: classNames.count))
     let here = Set(present)
     DispatchQueue.concurrentPerform(iterations: classNames.count) { i in
@@ -112,11 +112,11 @@ public final class ImageFolderDataset: Dataset {
     let decoder = decoders.take()
     defer { decoders.giveBack(decoder) }
     try decoder.decode(path: source(of: index), into: image, region: region)
-    return self.index.labels[index]
+    return self.index.label(index)
   }
 
   public func source(of index: Int) -> String {
-    let folder = folders.isEmpty ? "" : folders[Int(self.index.labels[index])]
+    let folder = folders.isEmpty ? "" : folders[Int(self.index.label(index))]
     return root + "/" + folder + self.index.name(index)
   }
 }

@@ -88,7 +88,7 @@ struct IndexCache: Sendable {
     return folder + "/index-" + hash.text
   }
 
-  private static let magic = Data("convnn image index 1\n".utf8)
+  private static let magic = Data("convnn image index 2\n".utf8)
 
   private func read(_ path: String, _ fingerprint: Fingerprint, classCount: Int) -> ImageIndex? {
     let magic = IndexCache.magic

@@ -158,7 +158,7 @@ import Testing
       }
       return index
     }
-    return ((0..<index.count).map { "\(index.labels[$0]) \(index.name($0))" }, isListed)
+    return ((0..<index.count).map { "\(index.label($0)) \(index.name($0))" }, isListed)
   }
 
   @Test("the second look needs no listing, and finds the same") func kept() throws {
