@@ -151,9 +151,47 @@ test_slurm() {
   contains 'environment' "$out" '-x OPENBLAS_NUM_THREADS '
   out=$(SLURM_JOB_ID=7 "$launch" --dry_run train 2>&1)
   lacks 'no number of tasks' "$out" ' -np '
-  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=5 "$launch" --dry_run -np 2 --host a:2 2>&1)
-  contains 'options win' "$out" '-np 2 '
-  contains 'options win' "$out" '--host a:2'
+  out=$(SLURM_JOB_ID=7 SLURM_TASKS_PER_NODE='2(x3),1' "$launch" --dry_run train 2>&1)
+  contains 'tasks of every node' "$out" '-np 7 '
+  out=$(SLURM_JOB_ID=7 SLURM_TASKS_PER_NODE='2(x2)' "$launch" --dry_run -np 3 2>&1)
+  contains 'fewer ranks' "$out" '-np 3 '
+  lacks 'fewer ranks' "$out" oversubscribe
+  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_TASKS_PER_NODE='2(x2)' "$launch" --dry_run -np 6 2>&1)
+  contains 'more ranks' "$out" '--oversubscribe --mca mpi_yield_when_idle 1'
+  contains 'more ranks' "$out" '6 ranks share the 4 tasks of the allocation'
+}
+
+test_slurm_gives_cpus_to_a_task() {
+  export SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_CPUS_PER_TASK=3
+  run --dry_run train
+  contains 'threads' "$out" '--threads 3 '
+  equals 'messages' "$err" ''
+  run --dry_run --threads 2 train
+  contains 'options win' "$out" '--threads 2 '
+  SLURM_CPUS_PER_TASK=8 run --dry_run train
+  contains 'shards of a batch' "$out" '--threads 4 '
+  contains 'shards of a batch' "$err" '4 of the 8 CPUs per task compute'
+  SLURM_CPUS_PER_TASK=8 run --dry_run train --shards 64
+  contains 'more shards' "$out" '--threads 8 '
+  stand_in mpirun <<<'env >"$folder/environment"'
+  folder=$folder SRUN_CPUS_PER_TASK=3 PATH=$folder/bin:$PATH run train --output_dir "$folder/run"
+  lacks 'helpers on other nodes get all CPUs' "$(<"$folder/environment")" CPUS_PER_TASK
+  contains 'helpers on other nodes may share them' "$(<"$folder/environment")" SLURM_OVERLAP=1
+  unset SLURM_JOB_ID
+  run --dry_run -np 4 train
+  contains 'no allocation' "$out" '--threads 1 '
+  unset SLURM_NTASKS SLURM_CPUS_PER_TASK
+}
+
+test_slurm_started_it_as_often_as_there_are_tasks() {
+  export SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0
+  run --dry_run train </dev/null
+  equals 'exit code' "$code" 10
+  contains 'message' "$err" 'srun has started ./launch 2 times'
+  SLURM_PROCID=1 run --dry_run train </dev/null
+  equals 'the other: exit code' "$code" 10
+  equals 'the other is silent' "$err" ''
+  unset SLURM_JOB_ID SLURM_NTASKS SLURM_STEP_NUM_TASKS SLURM_PROCID
 }
 
 # ---- mistakes ----------------------------------------------------------------------------------
@@ -190,6 +228,8 @@ test_run_options_that_cannot_be() {
   mistake 10 'no slots' --host node-a:0
   mistake 10 'both name hosts' --host node-a:2 --hostfile "$folder/hosts"
   mistake 10 '--min_ranks is 5' -np 2 --min_ranks 5
+  SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --host node-a:2
+  SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --hostfile "$folder/hosts"
   touch "$folder/file"
   mistake 10 "$folder/file/logs cannot be made" -np 2 --per_rank_logs --output_dir "$folder/file"
 }
