@@ -488,6 +488,61 @@ test_a_signal_leads_to_a_checkpoint() {
   done
 }
 
+test_slurm_signals_every_process() {
+  local seconds=1
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  # The launcher, mpirun, the ranks.
+  # shellcheck disable=SC2046
+  kill -TERM $(processes "$folder/run")
+  finish
+  equals 'exit code' "$code" 15
+  equals 'state' "$(status "$folder/run" state)" preempted
+  SLURM_JOB_ID=7 run -np 1 "${tiny[@]}" --output_dir "$folder/run"
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+}
+
+test_in_slurm_runs_end_as_elsewhere() {
+  local seconds=60 begin
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  kill -TERM "$launched"
+  within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  # The end of a job's time: twice at once, which is one request.
+  kill -TERM "$launched"
+  sleep 2.5
+  [[ -n $(processes "$folder/run") ]] || problem 'it has ended too early'
+  begin=$SECONDS
+  kill -TERM "$launched"
+  finish
+  ((SECONDS - begin <= 5)) || problem "a second signal: it took $((SECONDS - begin)) s"
+  equals 'a second signal: exit code' "$code" 16
+  within 5 no_processes "$folder/run"
+  rm -rf "$folder/run"
+  SLURM_JOB_ID=7 slow --grace 1
+  within 20 reached "$folder/run" 2
+  kill -TERM "$launched"
+  finish
+  equals 'grace is over: exit code' "$code" 16
+  rm -rf "$folder/run"
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  kill -KILL "$launched"
+  finish 2>/dev/null
+  within 5 no_processes "$folder/run"
+}
+
+test_a_batch_script_makes_room_for_the_launcher() {
+  stand_in program <<<'exit 0'
+  stand_in slurm_script <<<'$prefix "$launch" -np 1 --output_dir "$folder/run"; exit $?'
+  local prefix
+  export launch folder
+  for prefix in '' exec 'eval trap : TERM;'; do
+    err=$(prefix=$prefix SLURM_JOB_ID=7 CONVNN_PROGRAM=$folder/bin/program "$folder/bin/slurm_script" 2>&1)
+    if [[ -z $prefix ]]; then contains 'advice' "$err" 'exec ./launch'; else equals "$prefix" "$err" ''; fi
+  done
+}
+
 test_a_second_signal_ends_at_once() {
   local seconds=60 begin
   slow
