@@ -151,9 +151,47 @@ test_slurm() {
   contains 'environment' "$out" '-x OPENBLAS_NUM_THREADS '
   out=$(SLURM_JOB_ID=7 "$launch" --dry_run train 2>&1)
   lacks 'no number of tasks' "$out" ' -np '
-  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=5 "$launch" --dry_run -np 2 --host a:2 2>&1)
-  contains 'options win' "$out" '-np 2 '
-  contains 'options win' "$out" '--host a:2'
+  out=$(SLURM_JOB_ID=7 SLURM_TASKS_PER_NODE='2(x3),1' "$launch" --dry_run train 2>&1)
+  contains 'tasks of every node' "$out" '-np 7 '
+  out=$(SLURM_JOB_ID=7 SLURM_TASKS_PER_NODE='2(x2)' "$launch" --dry_run -np 3 2>&1)
+  contains 'fewer ranks' "$out" '-np 3 '
+  lacks 'fewer ranks' "$out" oversubscribe
+  out=$(SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_TASKS_PER_NODE='2(x2)' "$launch" --dry_run -np 6 2>&1)
+  contains 'more ranks' "$out" '--oversubscribe --mca mpi_yield_when_idle 1'
+  contains 'more ranks' "$out" '6 ranks share the 4 tasks of the allocation'
+}
+
+test_slurm_gives_cpus_to_a_task() {
+  export SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_CPUS_PER_TASK=3
+  run --dry_run train
+  contains 'threads' "$out" '--threads 3 '
+  equals 'messages' "$err" ''
+  run --dry_run --threads 2 train
+  contains 'options win' "$out" '--threads 2 '
+  SLURM_CPUS_PER_TASK=8 run --dry_run train
+  contains 'shards of a batch' "$out" '--threads 4 '
+  contains 'shards of a batch' "$err" '4 of the 8 CPUs per task compute'
+  SLURM_CPUS_PER_TASK=8 run --dry_run train --shards 64
+  contains 'more shards' "$out" '--threads 8 '
+  stand_in mpirun <<<'env >"$folder/environment"'
+  folder=$folder SRUN_CPUS_PER_TASK=3 PATH=$folder/bin:$PATH run train --output_dir "$folder/run"
+  lacks 'helpers on other nodes get all CPUs' "$(<"$folder/environment")" CPUS_PER_TASK
+  contains 'helpers on other nodes may share them' "$(<"$folder/environment")" SLURM_OVERLAP=1
+  unset SLURM_JOB_ID
+  run --dry_run -np 4 train
+  contains 'no allocation' "$out" '--threads 1 '
+  unset SLURM_NTASKS SLURM_CPUS_PER_TASK
+}
+
+test_slurm_started_it_as_often_as_there_are_tasks() {
+  export SLURM_JOB_ID=7 SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0
+  run --dry_run train </dev/null
+  equals 'exit code' "$code" 10
+  contains 'message' "$err" 'srun has started ./launch 2 times'
+  SLURM_PROCID=1 run --dry_run train </dev/null
+  equals 'the other: exit code' "$code" 10
+  equals 'the other is silent' "$err" ''
+  unset SLURM_JOB_ID SLURM_NTASKS SLURM_STEP_NUM_TASKS SLURM_PROCID
 }
 
 # ---- mistakes ----------------------------------------------------------------------------------
@@ -190,6 +228,8 @@ test_run_options_that_cannot_be() {
   mistake 10 'no slots' --host node-a:0
   mistake 10 'both name hosts' --host node-a:2 --hostfile "$folder/hosts"
   mistake 10 '--min_ranks is 5' -np 2 --min_ranks 5
+  SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --host node-a:2
+  SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --hostfile "$folder/hosts"
   touch "$folder/file"
   mistake 10 "$folder/file/logs cannot be made" -np 2 --per_rank_logs --output_dir "$folder/file"
 }
@@ -445,6 +485,61 @@ test_a_signal_leads_to_a_checkpoint() {
     exists "$folder/run/checkpoints/step-$(printf %08d "$(status "$folder/run" step)")/manifest.json"
     run -np 1 "${tiny[@]}" --output_dir "$folder/run"
     equals "$signal: weights" "$(weights "$folder/run")" "$(undisturbed)"
+  done
+}
+
+test_slurm_signals_every_process() {
+  local seconds=1
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  # The launcher, mpirun, the ranks.
+  # shellcheck disable=SC2046
+  kill -TERM $(processes "$folder/run")
+  finish
+  equals 'exit code' "$code" 15
+  equals 'state' "$(status "$folder/run" state)" preempted
+  SLURM_JOB_ID=7 run -np 1 "${tiny[@]}" --output_dir "$folder/run"
+  equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
+}
+
+test_in_slurm_runs_end_as_elsewhere() {
+  local seconds=60 begin
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  kill -TERM "$launched"
+  within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  # The end of a job's time: twice at once, which is one request.
+  kill -TERM "$launched"
+  sleep 2.5
+  [[ -n $(processes "$folder/run") ]] || problem 'it has ended too early'
+  begin=$SECONDS
+  kill -TERM "$launched"
+  finish
+  ((SECONDS - begin <= 5)) || problem "a second signal: it took $((SECONDS - begin)) s"
+  equals 'a second signal: exit code' "$code" 16
+  within 5 no_processes "$folder/run"
+  rm -rf "$folder/run"
+  SLURM_JOB_ID=7 slow --grace 1
+  within 20 reached "$folder/run" 2
+  kill -TERM "$launched"
+  finish
+  equals 'grace is over: exit code' "$code" 16
+  rm -rf "$folder/run"
+  SLURM_JOB_ID=7 slow
+  within 20 reached "$folder/run" 2
+  kill -KILL "$launched"
+  finish 2>/dev/null
+  within 5 no_processes "$folder/run"
+}
+
+test_a_batch_script_makes_room_for_the_launcher() {
+  stand_in program <<<'exit 0'
+  stand_in slurm_script <<<'$prefix "$launch" -np 1 --output_dir "$folder/run"; exit $?'
+  local prefix
+  export launch folder
+  for prefix in '' exec 'eval trap : TERM;'; do
+    err=$(prefix=$prefix SLURM_JOB_ID=7 CONVNN_PROGRAM=$folder/bin/program "$folder/bin/slurm_script" 2>&1)
+    if [[ -z $prefix ]]; then contains 'advice' "$err" 'exec ./launch'; else equals "$prefix" "$err" ''; fi
   done
 }
 
