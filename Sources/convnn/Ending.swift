@@ -7,8 +7,10 @@ import Training
 enum Ending {
   private static let environment = ProcessInfo.processInfo.environment
 
-  /// True for rank 0 and outside of mpirun; known before MPI starts.
-  static var isFirst: Bool { (environment["OMPI_COMM_WORLD_RANK"] ?? "0") == "0" }
+  /// True for rank 0 and outside of mpirun and srun; known before MPI starts.
+  static var isFirst: Bool {
+    (environment["OMPI_COMM_WORLD_RANK"] ?? environment["SLURM_PROCID"] ?? "0") == "0"
+  }
 
   /// For an error before MPI starts, on all ranks or on some: the others hear of it when they start MPI.
   static func early(_ error: RunError) -> Never {
@@ -23,7 +25,9 @@ enum Ending {
   /// Starts MPI, runs `body` unless a rank has met its end already, and ends MPI in a way that suits the
   /// outcome.
   static func withProcessGroup(_ body: (ProcessGroup) throws -> ExitCode) throws {
+    try SlurmStep.prepare()
     let group = try ProcessGroup()
+    try SlurmStep.check(group)
     run(group) {
       try group.together {}
       return try body(group)

@@ -53,6 +53,8 @@ enum Program {
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = words
+    // What a terminal would change, it does not.
+    process.standardInput = FileHandle.nullDevice
     process.environment = ProcessInfo.processInfo.environment
       .merging(["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]) { $1 }
       .merging(environment) { $1 }

@@ -35,10 +35,7 @@ struct TrainCommand: ParsableCommand {
     let final = configuration
     // Before MPI, which takes a while to start: a request that comes early counts too.
     StopRequest.catchSignals()
-    try Ending.withProcessGroup { group in
-      try refuseLoneTasks(group)
-      return try Trainer(final, group: group).run()
-    }
+    try Ending.withProcessGroup { group in try Trainer(final, group: group).run() }
   }
 
   private func runTest() throws {
@@ -60,19 +57,5 @@ struct TrainCommand: ParsableCommand {
     if flags.training.useCompiled || flags.training.compileMode != nil {
       say("Note: --use_compiled changes nothing: this program is compiled ahead of time.")
     }
-  }
-
-  /// srun without a PMI plugin starts every task as a run of its own.
-  private func refuseLoneTasks(_ group: ProcessGroup) throws {
-    let environment = ProcessInfo.processInfo.environment
-    guard group.size == 1, environment["OMPI_COMM_WORLD_SIZE"] == nil,
-      environment["SLURM_PROCID"] != nil, let tasks = environment["SLURM_STEP_NUM_TASKS"],
-      let count = Int(tasks), count > 1
-    else { return }
-    throw RunError.configuration(
-      """
-      Slurm started \(count) tasks, but each of them sees one rank only: MPI and srun do not meet.
-      Use ./launch or mpirun inside the allocation, or srun --mpi=pmix.
-      """)
   }
 }
