@@ -175,7 +175,7 @@ test_messages_keep_to_the_network_of_the_hosts() {
   PATH=$folder/bin:$PATH run --dry_run --host own:2,near:2,near-too:1,alias:1
   for part in btl oob; do contains 'one network' "$out" "--mca ${part}_tcp_if_include 10.1.0.1/16 "; done
   PATH=$folder/bin:$PATH run --dry_run --host near:2,far:2
-  contains 'behind a router' "$out" '--mca btl_tcp_if_include 10.1.0.1/16\,10.9.0.2/32 '
+  lacks 'behind a router' "$out" if_include
   PATH=$folder/bin:$PATH run --dry_run --host near:2,nobody:2
   lacks 'a host without an address' "$out" if_include
   PATH=$folder/bin:$PATH run --dry_run --host own:2,localhost:1
