@@ -144,6 +144,47 @@ test_hosts() {
   contains 'more ranks than slots' "$err" '3 ranks share 2 slots'
 }
 
+test_a_parameter_of_the_users_is_not_given_twice() {
+  # mpirun refuses that.
+  run --dry_run -np 2 --mpi_args '--mca btl self,tcp'
+  contains 'his' "$out" '--mca btl self\,tcp'
+  lacks 'ours' "$out" vader
+  contains 'the others' "$out" '--mca pml ob1'
+  out=$(OMPI_MCA_pml=ucx "$launch" --dry_run -np 2 2>&1)
+  lacks 'from the environment' "$out" pml
+  run --dry_run --host a:2,b:3 --mpi_args '--mca oob_tcp_keepalive_time 9'
+  lacks 'many hosts' "$out" 'keepalive_time 60'
+  contains 'many hosts' "$out" 'keepalive_probes 4'
+}
+
+# Stand-ins that make 10.1.0.1 this host's address, and tell the addresses of some others.
+network() {
+  stand_in ssh <<<'[[ $1 == -G ]] && echo "hostname ${2/alias/near}"'
+  stand_in getent <<<'case $2 in
+    near) echo 10.1.0.2 STREAM near ;; near-too) echo 10.1.7.3 STREAM ;; far) echo 10.9.0.2 STREAM ;;
+    own) echo 10.1.0.1 STREAM ;; *) exit 2 ;; esac'
+  stand_in hostname <<<'echo "10.1.0.1 172.17.0.1 "'
+  stand_in ip <<<'case "$*" in
+    *"route get"*) echo "${!#} dev eth0 src 10.1.0.1 uid 0" ;;
+    *"to 10.1.0.1/32"*) echo "2: eth0    inet 10.1.0.1/16 brd 10.1.255.255 scope global eth0" ;; esac'
+}
+
+test_messages_keep_to_the_network_of_the_hosts() {
+  network
+  local part
+  PATH=$folder/bin:$PATH run --dry_run --host own:2,near:2,near-too:1,alias:1
+  for part in btl oob; do contains 'one network' "$out" "--mca ${part}_tcp_if_include 10.1.0.1/16 "; done
+  PATH=$folder/bin:$PATH run --dry_run --host near:2,far:2
+  lacks 'behind a router' "$out" if_include
+  PATH=$folder/bin:$PATH run --dry_run --host near:2,nobody:2
+  lacks 'a host without an address' "$out" if_include
+  PATH=$folder/bin:$PATH run --dry_run --host own:2,localhost:1
+  lacks 'no other host' "$out" if_include
+  PATH=$folder/bin:$PATH run --dry_run --host near:2 --mpi_args '--mca btl_tcp_if_exclude docker0'
+  lacks 'the choice of the user' "$out" btl_tcp_if_include
+  contains 'the choice of the user' "$out" oob_tcp_if_include
+}
+
 test_slurm() {
   out=$(SLURM_JOB_ID=7 SLURM_NTASKS=5 "$launch" --dry_run train 2>&1)
   contains 'tasks' "$out" '-np 5 '
@@ -245,6 +286,35 @@ test_output_and_errors_may_be_closed() {
   timeout 60 "$launch" -np 2 "${tiny[@]}" --output_dir "$folder/run" >&- 2>&- && code=0 || code=$?
   equals 'exit code' "$code" 0
   equals 'state' "$(status "$folder/run" state)" 'done'
+}
+
+test_a_host_that_cannot_take_part() {
+  # Host b runs what it is asked to, here; host c is not to be reached.
+  stand_in mpirun <<<'echo "mpirun ran" >&2; exit 1'
+  stand_in orted <<<'exit 0'
+  stand_in ssh <<<'
+    [[ $1 != -G ]] || exit 1
+    [[ " $* " != *" c "* ]] || { echo "ssh: connect to host c port 22: No route to host" >&2; exit 255; }
+    cd / && eval "$change" && exec "$BASH" -s'
+  export change=''
+  PATH=$folder/bin:$PATH mistake 10 'host c cannot be used: ssh: connect to host c port 22: No route to host' \
+    --host localhost:1,b:1,c:1
+  stand_in program <<<'exit 0'
+  change="rm $folder/bin/program"
+  CONVNN_PROGRAM=$folder/bin/program PATH=$folder/bin:$PATH \
+    mistake 10 "host b has no program $folder/bin/program" --host b:1
+  change="rm -rf '$folder/a place'"
+  mkdir "$folder/a place"
+  (cd "$folder/a place" && PATH=$folder/bin:$PATH "$launch" --host b:1 2>"$folder/stderr")
+  contains 'no folder' "$(<"$folder/stderr")" "host b has no folder $folder/a place"
+  change="rm $folder/bin/orted; PATH=$folder/bin"
+  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI (orted) in $folder/bin or on PATH" --host b:1
+  change=:
+  stand_in orted <<<'exit 0'
+  PATH=$folder/bin:$PATH run --host b:1 --output_dir "$folder/run"
+  contains 'nothing is missing' "$err" 'mpirun ran'
+  PATH=$folder/bin:$PATH PBS_JOBID=7 run --host c:1 --output_dir "$folder/run"
+  contains 'a batch system starts processes without ssh' "$err" 'mpirun ran'
 }
 
 test_the_programs_mistakes_stay_one_message() {
@@ -452,6 +522,51 @@ test_goes_on_without_a_lost_host() {
   equals 'too few: attempts' "$(wc -l <"$calls")" 1
 }
 
+# mpirun's frame around a message.
+frame() { printf -- '%s\n' "$(printf -- '-%.0s' {1..74})" "$@" "$(printf -- '-%.0s' {1..74})"; }
+
+test_what_mpirun_tells_of_other_hosts() {
+  export -f frame
+  stand_in ssh <<<'exit 0'
+  stand_in mpirun <<<'frame "mpirun was unable to launch the specified application as it could not access" \
+    "or execute an executable:" "" "Executable: /opt/trainer" "Node: b" "" >&2; exit 1'
+  PATH=$folder/bin:$PATH mistake 10 'host b has no program /opt/trainer' --host a:1,b:1 --max_restarts 2
+  stand_in mpirun <<<'echo "Attention, 5 parameters; shapes" >&2
+    frame "An MPI communication peer process has unexpectedly disconnected." "  Peer host:  c" >&2; exit 1'
+  PATH=$folder/bin:$PATH run --host a:1,c:1 --output_dir "$folder/run"
+  equals 'contact lost: exit code' "$code" 16
+  contains 'contact lost' "$err" 'contact with host c was lost, last step 0'
+  lacks 'contact lost' "$err" unexpectedly
+}
+
+test_an_mpirun_that_waits_for_a_lost_host_is_ended() {
+  # It has told of the stall, and waits; a process of its own holds its stderr open.
+  stand_in ssh <<<'exit 0'
+  stand_in mpirun <<<'echo $$ >"$pid"; sleep 600 & sleep 0.5
+    echo "Stalled: rank 0 on a waited 6 s for rank 1 in a gather." >&2; trap "" TERM; wait'
+  export pid=$folder/pid
+  local begin=$SECONDS
+  PATH=$folder/bin:$PATH run --host a:1,b:1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 14
+  ((SECONDS - begin < 40)) || problem "it took $((SECONDS - begin)) s"
+  [[ ! -e /proc/$(<"$pid") ]] || problem 'mpirun is still there'
+  within 5 no_processes 'sleep 600'
+}
+
+test_connections_that_fail_before_the_run_begins() {
+  stand_in ssh <<<'exit 0'
+  stand_in mpirun <<<'
+    frame "WARNING: Open MPI failed to TCP connect to a peer MPI process." "  Local host: b" "  PID:  7" \
+      "  Message:    connect() to 172.17.0.1:1026 failed" "  Error:  refused" >&2
+    if [[ -n ${begins-} ]]; then echo "Attention, 5 parameters; shapes" >&2; sleep 1; exit 0; fi
+    exec sleep 600'
+  export -f frame
+  PATH=$folder/bin:$PATH mistake 10 'b: connect() to 172.17.0.1:1026' --host a:1,b:1 --max_restarts 1 \
+    --output_dir "$folder/run"
+  begins=1 PATH=$folder/bin:$PATH run --host a:1,b:1 --output_dir "$folder/run"
+  equals 'they have met: exit code' "$code" 0
+}
+
 # ---- signals -----------------------------------------------------------------------------------
 
 # From step 3 on every step takes seconds, so that a signal meets the run in the middle.
@@ -541,6 +656,19 @@ test_a_batch_script_makes_room_for_the_launcher() {
     err=$(prefix=$prefix SLURM_JOB_ID=7 CONVNN_PROGRAM=$folder/bin/program "$folder/bin/slurm_script" 2>&1)
     if [[ -z $prefix ]]; then contains 'advice' "$err" 'exec ./launch'; else equals "$prefix" "$err" ''; fi
   done
+}
+
+test_a_signal_when_rank_0_is_on_another_host() {
+  # Its reports are there, not here; and it must not be asked before it listens.
+  stand_in ssh <<<'exit 0'
+  stand_in mpirun <<<'sleep 1; trap "echo asked >&2; exit 15" USR1
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 300; i++)); do sleep 0.1; done'
+  PATH=$folder/bin:$PATH start --host a:1,b:1 --grace 20 --output_dir "$folder/run"
+  sleep 0.7
+  kill -TERM "$launched"
+  finish
+  equals 'exit code' "$code" 15
+  contains 'asked' "$err" asked
 }
 
 test_a_second_signal_ends_at_once() {
