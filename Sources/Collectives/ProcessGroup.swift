@@ -15,6 +15,8 @@ public final class ProcessGroup: @unchecked Sendable {
   /// Seconds without a message after which waiting for other ranks counts as a stall.
   public var stallTimeout = 300.0
   private let batch: MessageBatch
+  /// By rank; empty until all have met.
+  private var hosts: [String] = []
 
   /// Starts MPI; without mpirun this is a group of one.
   ///
@@ -34,6 +36,7 @@ public final class ProcessGroup: @unchecked Sendable {
     cmp_host_name(&name, name.count)
     hostName = name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     batch = MessageBatch()
+    hosts = try allGather(Array(hostName.utf8)).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// Ends MPI once every rank gets here. Not for error paths: there, `abort`.
@@ -179,7 +182,8 @@ extension ProcessGroup {
 
   private func stop(stalledIn action: String) -> Never {
     let missing = (0..<size).filter { cmp_batch_is_missing(batch.handle, Int32($0)) == 1 }
-    let names = missing.map(String.init).joined(separator: ", ")
+    let names = missing.map { hosts.isEmpty ? "\($0)" : "\($0) on \(hosts[$0])" }
+      .joined(separator: ", ")
     let text = """
       Stalled: rank \(rank) on \(hostName) waited \(Int(stallTimeout)) s for rank \(names) in \(action).
       Look at that rank's host and log; --stall_timeout sets the time. Ending the run.
