@@ -63,7 +63,7 @@ public final class EventsFile {
   public func write(_ scalars: [(tag: String, value: Double)], step: Int) throws {
     let event = Self.event(Date().timeIntervalSince1970, step: step, scalars)
     do { try handle.write(contentsOf: Self.framed(event)) } catch {
-      throw RunError.configuration("\(path) could not be written: \(systemErrorText()).")
+      throw AtomicFile.failure(path, reason: systemReason(of: error))
     }
   }
 

@@ -24,7 +24,7 @@ public final class LineLog {
 
   public func write(_ line: String) throws {
     do { try handle.write(contentsOf: Data((line + "\n").utf8)) } catch {
-      throw RunError.configuration("\(path) could not be written: \(systemErrorText()).")
+      throw AtomicFile.failure(path, reason: systemReason(of: error))
     }
   }
 }

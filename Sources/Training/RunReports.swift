@@ -26,6 +26,8 @@ final class RunReports {
   private var replacedInEvaluation = 0
   private let badImages: BadImageList
   private var position: (step: Int, epoch: Int)
+  /// report.html could not be written the last time.
+  private var pageIsMissing = false
 
   /// - Parameters:
   ///   - resumed: from a checkpoint of this folder: what lies before its step stays, what lies after it is
@@ -63,7 +65,10 @@ final class RunReports {
     if state.step > 0, !complete || !resumed { try tell(.resume(step: state.step)) }
     try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    if !complete { try tellState("running") }
+    guard !complete else { return }
+    // Before any work is done, a page that cannot be written is worth an error; later it never is.
+    if Attempt.number == 0 { try writePage("running") }
+    try tellState("running")
   }
 
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
@@ -92,10 +97,34 @@ final class RunReports {
     }
   }
 
+  /// The status comes last: when it says that the run has ended, all else is there.
   private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
+    refreshPage(state, reason: reason)
     try writeStatus(
       to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
       exitCode: code.rawValue, reason: reason)
+  }
+
+  /// The page is made of what other files hold: a run does not end for want of it.
+  private func refreshPage(_ state: String, reason: String) {
+    do {
+      try writePage(state, reason: reason)
+      pageIsMissing = false
+    } catch {
+      let isRunning = state == "running"
+      if !isRunning || !pageIsMissing {
+        say(
+          "Note: \(error)\n"
+            + (isRunning
+              ? "The run goes on; the page is tried again after every epoch."
+              : "All other results are there; the same command writes the page when that is mended.")
+        )
+      }
+      pageIsMissing = true
+    }
+  }
+
+  private func writePage(_ state: String, reason: String = "") throws {
     let status = ReportPage.Status(
       state: state, reason: reason, step: position.step, epoch: position.epoch)
     let page = trainer.page.text(history, status, written: Date())
@@ -240,8 +269,27 @@ final class RunReports {
 
   /// Best effort: the run is ending with another error already.
   func fail(_ error: any Error) {
+    let (code, reason) = Self.ending(error)
+    try? writePage("failed", reason: reason)
+    Self.tellFailure(code, reason, step: position.step, epoch: position.epoch, folder)
+  }
+
+  /// As `fail`, for a run whose reports could not be opened.
+  static func fail(_ error: any Error, state: RunState, folder: String) {
+    let (code, reason) = ending(error)
+    tellFailure(code, reason, step: state.step, epoch: state.epoch, folder)
+  }
+
+  private static func ending(_ error: any Error) -> (code: ExitCode, reason: String) {
     let failure = (error as? SharedError)?.error ?? error as? RunError
-    try? tellState(
-      "failed", code: failure?.code ?? .rankDied, reason: failure?.message ?? "\(error)")
+    return (failure?.code ?? .rankDied, failure?.message ?? "\(error)")
+  }
+
+  private static func tellFailure(
+    _ code: ExitCode, _ reason: String, step: Int, epoch: Int, _ folder: String
+  ) {
+    try? writeStatus(
+      to: "\(folder)/status.json", state: "failed", step: step, epoch: epoch,
+      exitCode: code.rawValue, reason: reason)
   }
 }
