@@ -52,8 +52,11 @@ final class RunReports {
       folder: folder, host: trainer.group.hostName, history: history,
       stepsPerEpoch: self.trainer.stepsPerEpoch, step: state.step)
     badImages = BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
+    // Closing lines that an attempt was killed in the midst of are told again as a whole.
+    let isTold = history.isDone
     results = try LineLog(path: "\(folder)/train_eval_results.txt") {
-      resumed && (complete || Self.isBefore(state, result: $0))
+      resumed
+        && (complete ? isTold || !Self.isClosing($0) : Self.isBefore(state, result: $0))
     }
     if !resumed {
       try tell(
@@ -79,6 +82,11 @@ final class RunReports {
     case .done: false
     case .start, .resume, .other: true
     }
+  }
+
+  /// `done` writes it.
+  private static func isClosing(_ line: String) -> Bool {
+    line.hasPrefix("Average Epoch Time:") || line.hasPrefix("Max Accuracy:")
   }
 
   private static func isBefore(_ state: RunState, result line: String) -> Bool {

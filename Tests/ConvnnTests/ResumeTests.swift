@@ -109,8 +109,10 @@ import Testing
     #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [4])
   }
 
-  @Test("killed before its last words, it says them when it is asked again", arguments: [2, 5, 6])
-  func lastWords(steps: Int) throws {
+  @Test(
+    "killed before or amid its last words, it says them when it is asked again",
+    arguments: [2, 5, 6], [1, 2])
+  func lastWords(steps: Int, missing: Int) throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/run"
     #expect(try Program.run(flags(steps, run)).code == 0)
@@ -120,7 +122,7 @@ import Testing
     #expect(written.last?.hasPrefix("Max Accuracy: ") == true)
     try (told.dropLast().joined(separator: "\n") + "\n").write(
       toFile: log, atomically: true, encoding: .utf8)
-    try (written.dropLast(2).joined(separator: "\n") + "\n").write(
+    try (written.dropLast(missing).joined(separator: "\n") + "\n").write(
       toFile: results, atomically: true, encoding: .utf8)
     #expect(try Program.run(flags(steps, run)).code == 0)
     #expect(try lines(log) == told)
