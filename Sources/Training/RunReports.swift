@@ -51,7 +51,7 @@ final class RunReports {
     events = try EventsFile(
       folder: folder, host: trainer.group.hostName, history: history,
       stepsPerEpoch: self.trainer.stepsPerEpoch, step: state.step)
-    badImages = BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
+    badImages = try BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
     // Closing lines that an attempt was killed in the midst of are told again as a whole.
     let isTold = history.isDone
     results = try LineLog(path: "\(folder)/train_eval_results.txt") {
@@ -107,6 +107,7 @@ final class RunReports {
 
   /// The status comes last: when it says that the run has ended, all else is there.
   private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
+    try badImages.sort()
     refreshPage(state, reason: reason)
     try writeStatus(
       to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
@@ -278,6 +279,7 @@ final class RunReports {
   /// Best effort: the run is ending with another error already.
   func fail(_ error: any Error) {
     let (code, reason) = Self.ending(error)
+    try? badImages.sort()
     try? writePage("failed", reason: reason)
     Self.tellFailure(code, reason, step: position.step, epoch: position.epoch, folder)
   }
