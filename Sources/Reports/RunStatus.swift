@@ -19,6 +19,13 @@ public func writeStatus(
   }
 }
 
+/// Step and epoch that a `status.json` tells, if it does.
+public func statusPosition(ofFile path: String) -> (step: Int, epoch: Int)? {
+  struct Position: Decodable { let step, epoch: Int }
+  return FileManager.default.contents(atPath: path)
+    .flatMap { try? JSONDecoder().decode(Position.self, from: $0) }.map { ($0.step, $0.epoch) }
+}
+
 /// In one piece of no less than the old length, so that nothing of the old text is left.
 private func overwrite(_ path: String, with line: String) -> Bool {
   let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)

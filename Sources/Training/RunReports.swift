@@ -70,8 +70,8 @@ final class RunReports {
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
     guard !complete else { return }
     // Before any work is done, a page that cannot be written is worth an error; later it never is.
-    if Attempt.number == 0 { try writePage("running") }
-    try tellState("running")
+    if Attempt.number == 0 { try writePage("running") } else { refreshPage("running") }
+    try tellStatus("running")
   }
 
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
@@ -109,13 +109,17 @@ final class RunReports {
   private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
     try badImages.sort()
     refreshPage(state, reason: reason)
+    try tellStatus(state, code: code, reason: reason)
+  }
+
+  private func tellStatus(_ state: String, code: ExitCode = .done, reason: String = "") throws {
     try writeStatus(
       to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
       exitCode: code.rawValue, reason: reason)
   }
 
   /// The page is made of what other files hold: a run does not end for want of it.
-  private func refreshPage(_ state: String, reason: String) {
+  private func refreshPage(_ state: String, reason: String = "") {
     do {
       try writePage(state, reason: reason)
       pageIsMissing = false
@@ -281,25 +285,20 @@ final class RunReports {
     let (code, reason) = Self.ending(error)
     try? badImages.sort()
     try? writePage("failed", reason: reason)
-    Self.tellFailure(code, reason, step: position.step, epoch: position.epoch, folder)
+    try? tellStatus("failed", code: code, reason: reason)
   }
 
-  /// As `fail`, for a run whose reports could not be opened.
-  static func fail(_ error: any Error, state: RunState, folder: String) {
+  /// As `fail`, for a run whose reports are not open.
+  static func fail(_ error: any Error, in folder: String) {
     let (code, reason) = ending(error)
-    tellFailure(code, reason, step: state.step, epoch: state.epoch, folder)
+    let path = "\(folder)/status.json"
+    let (step, epoch) = statusPosition(ofFile: path) ?? (0, 1)
+    try? writeStatus(
+      to: path, state: "failed", step: step, epoch: epoch, exitCode: code.rawValue, reason: reason)
   }
 
   private static func ending(_ error: any Error) -> (code: ExitCode, reason: String) {
     let failure = (error as? SharedError)?.error ?? error as? RunError
     return (failure?.code ?? .rankDied, failure?.message ?? "\(error)")
-  }
-
-  private static func tellFailure(
-    _ code: ExitCode, _ reason: String, step: Int, epoch: Int, _ folder: String
-  ) {
-    try? writeStatus(
-      to: "\(folder)/status.json", state: "failed", step: step, epoch: epoch,
-      exitCode: code.rawValue, reason: reason)
   }
 }

@@ -78,7 +78,7 @@ public final class Trainer {
     do {
       return try RunReports(self, resumed: resumed, complete: isComplete)
     } catch {
-      if !isComplete { RunReports.fail(error, state: state, folder: configuration.outputFolder) }
+      if !isComplete { RunReports.fail(error, in: configuration.outputFolder) }
       throw error
     }
   }

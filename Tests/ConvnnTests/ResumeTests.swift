@@ -99,6 +99,25 @@ import Testing
     #expect(left == ["step-00000004", "step-00000005"])
   }
 
+  @Test("the status of a run that cannot go on says so, that of one only refused stays")
+  func damaged()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run)).code == 0)
+    #expect(try Program.run(flags(4, run) + ["--lr", "0.5"]).code == 10)
+    #expect(status(run)["state"] as? String == "done")
+    for name in try FileManager.default.contentsOfDirectory(atPath: run + "/checkpoints") {
+      try folder.write("run/checkpoints/\(name)/weights.safetensors", [1, 2, 3])
+    }
+    #expect(try Program.run(flags(7, run)).code == 17)
+    let ending = status(run)
+    #expect(ending["state"] as? String == "failed" && ending["exit_code"] as? Int == 17)
+    #expect(ending["step"] as? Int == 4)
+    #expect((ending["reason"] as? String)?.contains("weights.safetensors") == true)
+  }
+
   @Test("a restart goes on with the run, whatever it began with") func restart() throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/run"
