@@ -48,9 +48,11 @@ public final class EventsFile {
     for name in older {
       times.merge(Self.wallTimes(ofFile: "\(folder)/\(name)")) { $1 }
     }
-    let events = Self.events(history, stepsPerEpoch: stepsPerEpoch, lastStep: step)
-    let content = Self.content(events, times, now: now.timeIntervalSince1970)
-    try AtomicFile.write(content, to: path)
+    try AtomicFile.write(to: path) { file in
+      try Self.write(
+        history, stepsPerEpoch: stepsPerEpoch, lastStep: step, times,
+        now: now.timeIntervalSince1970, to: file)
+    }
     for name in older { try Self.empty("\(folder)/\(name)") }
     guard let handle = FileHandle(forWritingAtPath: path) else {
       throw RunError.configuration("\(path) could not be opened: \(systemErrorText()).")
@@ -63,7 +65,7 @@ public final class EventsFile {
   public func write(_ scalars: [(tag: String, value: Double)], step: Int) throws {
     let event = Self.event(Date().timeIntervalSince1970, step: step, scalars)
     do { try handle.write(contentsOf: Self.framed(event)) } catch {
-      throw RunError.configuration("\(path) could not be written: \(systemErrorText()).")
+      throw AtomicFile.failure(path, reason: systemReason(of: error))
     }
   }
 
@@ -81,29 +83,28 @@ public final class EventsFile {
     return names.filter { $0.hasPrefix(prefix) && $0.hasSuffix(suffix) }.sorted()
   }
 
-  private static func events(
-    _ history: RunHistory, stepsPerEpoch: Int, lastStep: Int
-  ) -> [(step: Int, scalars: [(tag: String, value: Double)])] {
-    let events =
-      history.steps.map { (step: $0.step, scalars: $0.scalars) }
-      + history.epochs.map { (step: min($0.epoch * stepsPerEpoch, lastStep), scalars: $0.scalars) }
-    // Of one step, what the step tells comes before what the epoch does.
-    return events.enumerated()
-      .sorted { ($0.element.step, $0.offset) < ($1.element.step, $1.offset) }.map(\.element)
-  }
-
-  private static func content(
-    _ events: [(step: Int, scalars: [(tag: String, value: Double)])], _ times: [Int: Double],
-    now: Double
-  ) -> Data {
+  /// In the order of steps; of one step, what the step tells comes before what the epoch does.
+  private static func write(
+    _ history: RunHistory, stepsPerEpoch: Int, lastStep: Int, _ times: [Int: Double], now: Double,
+    to file: FileHandle
+  ) throws {
+    let (steps, epochs) = (history.steps, history.epochs)
+    let places =
+      steps.map(\.step) + epochs.map { min($0.epoch * stepsPerEpoch, lastStep) }
     var time = times.values.min() ?? now
     var content = versionRecord(time)
     content.append(framed(sessionStart(time)))
-    for event in events {
-      time = times[event.step] ?? time
-      content.append(framed(Self.event(time, step: event.step, event.scalars)))
+    for index in places.indices.sorted(by: { (places[$0], $0) < (places[$1], $1) }) {
+      let step = places[index]
+      time = times[step] ?? time
+      let scalars =
+        index < steps.count ? steps[index].scalars : epochs[index - steps.count].scalars
+      content.append(framed(event(time, step: step, scalars)))
+      guard content.count >= 1 << 20 else { continue }
+      try file.write(contentsOf: content)
+      content.removeAll(keepingCapacity: true)
     }
-    return content
+    try file.write(contentsOf: content)
   }
 }
 
@@ -173,7 +174,13 @@ extension EventsFile {
   /// The time of each step's last event, as far as the file is whole and its events are as `event` writes
   /// them.
   static func wallTimes(ofFile path: String) -> [Int: Double] {
-    let bytes = [UInt8](FileManager.default.contents(atPath: path) ?? Data())
+    guard
+      let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+    else { return [:] }
+    return data.withUnsafeBytes(wallTimes)
+  }
+
+  private static func wallTimes(_ bytes: UnsafeRawBufferPointer) -> [Int: Double] {
     var times: [Int: Double] = [:]
     var start = 0
     while let length = bytes.littleEndian(at: start, 8), length <= UInt64(bytes.count) {
@@ -229,7 +236,7 @@ extension Data {
   }
 }
 
-extension [UInt8] {
+extension UnsafeRawBufferPointer {
   /// - Returns: nil beyond the end.
   fileprivate func littleEndian(at start: Int, _ count: Int) -> UInt64? {
     guard start + count <= self.count else { return nil }
@@ -237,7 +244,7 @@ extension [UInt8] {
   }
 }
 
-extension ArraySlice<UInt8> {
+extension Slice<UnsafeRawBufferPointer> {
   /// The number at the start; nil when it does not end within 56 bits.
   fileprivate var varint: Int? {
     var value = 0

@@ -8,13 +8,24 @@ public final class LineLog {
   private let handle: FileHandle
   private let path: String
 
-  /// - Parameter keep: which lines of an earlier attempt stay; a half-written last line never does.
+  /// - Parameter keep: which lines of an earlier attempt stay; a half-written last line never does. One
+  ///   part of the file is in memory at a time.
+  /// - Throws: `RunError` (configuration) naming the file.
   public init(path: String, keep: (String) -> Bool = { _ in false }) throws {
     self.path = path
-    // A torn last line need not be UTF-8; the lines before it stay all the same.
-    let old = String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
-    let lines = old.components(separatedBy: "\n").dropLast().filter(keep)
-    try AtomicFile.write(Data(lines.map { $0 + "\n" }.joined().utf8), to: path)
+    try AtomicFile.write(to: path) { file in
+      var kept = Data()
+      try readLines(ofFile: path) { line in
+        // A torn last line need not be UTF-8; the lines before it stay all the same.
+        guard keep(String(decoding: line, as: UTF8.self)) else { return }
+        kept.append(contentsOf: line)
+        kept.append(10)
+        guard kept.count >= 1 << 20 else { return }
+        try file.write(contentsOf: kept)
+        kept.removeAll(keepingCapacity: true)
+      }
+      try file.write(contentsOf: kept)
+    }
     guard let handle = FileHandle(forWritingAtPath: path) else {
       throw RunError.configuration("\(path) could not be opened: \(systemErrorText()).")
     }
@@ -24,7 +35,7 @@ public final class LineLog {
 
   public func write(_ line: String) throws {
     do { try handle.write(contentsOf: Data((line + "\n").utf8)) } catch {
-      throw RunError.configuration("\(path) could not be written: \(systemErrorText()).")
+      throw AtomicFile.failure(path, reason: systemReason(of: error))
     }
   }
 }

@@ -2,7 +2,10 @@
 import Foundation
 import TensorFiles
 
-/// `status.json`, replaced atomically; `durable` as in `AtomicFile.write`.
+/// `status.json`, replaced atomically; `durable` as in `AtomicFile.write`. Where there is no room for
+/// another file, the text goes over that of the old one: better than one that is not true any more.
+///
+/// - Throws: `RunError` (configuration) when the file is as it was.
 public func writeStatus(
   to path: String, state: String, step: Int, epoch: Int, exitCode: Int32, reason: String,
   durable: Bool = true
@@ -11,5 +14,27 @@ public func writeStatus(
     ("state", .text(state)), ("step", .integer(step)), ("epoch", .integer(epoch)),
     ("exit_code", .integer(Int(exitCode))), ("reason", .text(reason)),
   ])
-  try AtomicFile.write(Data((line + "\n").utf8), to: path, durable: durable)
+  do { try AtomicFile.write(Data((line + "\n").utf8), to: path, durable: durable) } catch {
+    guard overwrite(path, with: line) else { throw error }
+  }
+}
+
+/// Step and epoch that a `status.json` tells, if it does.
+public func statusPosition(ofFile path: String) -> (step: Int, epoch: Int)? {
+  struct Position: Decodable { let step, epoch: Int }
+  return FileManager.default.contents(atPath: path)
+    .flatMap { try? JSONDecoder().decode(Position.self, from: $0) }.map { ($0.step, $0.epoch) }
+}
+
+/// In one piece of no less than the old length, so that nothing of the old text is left.
+private func overwrite(_ path: String, with line: String) -> Bool {
+  let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
+  guard descriptor >= 0 else { return false }
+  defer { close(descriptor) }
+  let length = Int(lseek(descriptor, 0, SEEK_END))
+  let text = Array(line.utf8)
+  let bytes = text + [UInt8](repeating: 32, count: max(length - text.count - 1, 0)) + [10]
+  guard pwrite(descriptor, bytes, bytes.count, 0) == bytes.count else { return false }
+  fsync(descriptor)
+  return true
 }

@@ -55,7 +55,8 @@ public enum AtomicFile {
     }
   }
 
-  private static func failure(_ path: String, reason: String = systemErrorText()) -> RunError {
+  /// Why a file could not be written, and what to do.
+  public static func failure(_ path: String, reason: String = systemErrorText()) -> RunError {
     .configuration(
       "\(path) could not be written: \(reason). Check the free space and the folder's permissions.")
   }

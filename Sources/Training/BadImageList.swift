@@ -1,6 +1,7 @@
 // The damaged images of a run, from all ranks into one file.
 import Collectives
 import Datasets
+import Diagnostics
 import Foundation
 import TensorFiles
 
@@ -18,42 +19,78 @@ extension ProcessGroup {
   }
 }
 
-/// `bad-images.txt`: a line per damaged image, with split, index, file and reason, separated by tabs;
-/// sorted, so that it does not tell how often a run was interrupted. It appears with its first line.
+/// `bad-images.txt`: a line per damaged image, with split, index, file and reason, separated by tabs. It
+/// appears with its first line. Lines are added as images are met, at a cost that does not depend on how
+/// many there are; sorted now and then, so that the file does not tell how often a run was interrupted.
 final class BadImageList {
-  private struct Entry: Hashable {
+  private struct Place: Hashable, Comparable {
     let split: String
     let index: Int
-    let rest: String
+
+    /// Training first.
+    static func < (a: Place, b: Place) -> Bool { (b.split, a.index) < (a.split, b.index) }
   }
 
   let path: String
-  private var entries: Set<Entry> = []
+  /// With their ends.
+  private var lines: [Place: String] = [:]
+  private var isSorted = true
 
-  /// - Parameter resumed: keep what an earlier attempt has listed.
-  init(path: String, resumed: Bool) {
+  /// - Parameter resumed: keep what an earlier attempt has listed, but for a torn last line, whose image
+  ///   comes again.
+  /// - Throws: `RunError` (configuration) naming the file.
+  init(path: String, resumed: Bool) throws {
     self.path = path
-    if resumed, let text = try? String(contentsOfFile: path, encoding: .utf8) {
-      for line in text.split(separator: "\n") {
-        let parts = line.split(separator: "\t", maxSplits: 2)
-        guard parts.count == 3, let index = Int(parts[1]) else { continue }
-        entries.insert(Entry(split: String(parts[0]), index: index, rest: String(parts[2])))
-      }
-    } else {
+    guard resumed else {
       try? FileManager.default.removeItem(atPath: path)
+      return
     }
+    // A torn last line need not be UTF-8; the lines before it stay all the same.
+    let text = String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+    for line in text.components(separatedBy: "\n").dropLast() {
+      let parts = line.split(separator: "\t", maxSplits: 2)
+      guard parts.count == 3, let index = Int(parts[1]) else { continue }
+      let place = Place(split: String(parts[0]), index: index)
+      lines[place] = lines[place] ?? line + "\n"
+    }
+    isSorted = text == sortedText
+    try sort()
   }
 
+  /// Lists those that are not listed yet; they are on disk afterwards.
+  ///
+  /// - Throws: `RunError` (configuration) naming the file.
   func add(_ images: [BadImage], split: String) throws {
-    let count = entries.count
+    let isFirst = lines.isEmpty
+    var new = ""
     for image in images {
-      let rest = "\(image.source)\t\(image.reason)"
-      entries.insert(Entry(split: split, index: image.index, rest: rest))
+      let place = Place(split: split, index: image.index)
+      guard lines[place] == nil else { continue }
+      let line = "\(split)\t\(image.index)\t\(image.source)\t\(image.reason)\n"
+      lines[place] = line
+      new += line
     }
-    guard entries.count > count else { return }
-    // Training first.
-    let lines = entries.sorted { ($1.split, $0.index) < ($0.split, $1.index) }
-      .map { "\($0.split)\t\($0.index)\t\($0.rest)\n" }
-    try AtomicFile.write(Data(lines.joined().utf8), to: path)
+    guard !new.isEmpty else { return }
+    isSorted = false
+    if isFirst { try sort() } else { try append(new) }
+  }
+
+  /// - Throws: `RunError` (configuration) naming the file.
+  func sort() throws {
+    guard !isSorted else { return }
+    try AtomicFile.write(Data(sortedText.utf8), to: path)
+    isSorted = true
+  }
+
+  private var sortedText: String { lines.sorted { $0.key < $1.key }.map(\.value).joined() }
+
+  private func append(_ text: String) throws {
+    let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw AtomicFile.failure(path) }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    do { try file.write(contentsOf: Data(text.utf8)) } catch {
+      throw AtomicFile.failure(path, reason: systemReason(of: error))
+    }
+    guard fsync(descriptor) == 0 else { throw AtomicFile.failure(path) }
   }
 }

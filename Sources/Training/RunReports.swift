@@ -26,6 +26,8 @@ final class RunReports {
   private var replacedInEvaluation = 0
   private let badImages: BadImageList
   private var position: (step: Int, epoch: Int)
+  /// report.html could not be written the last time.
+  private var pageIsMissing = false
 
   /// - Parameters:
   ///   - resumed: from a checkpoint of this folder: what lies before its step stays, what lies after it is
@@ -49,9 +51,12 @@ final class RunReports {
     events = try EventsFile(
       folder: folder, host: trainer.group.hostName, history: history,
       stepsPerEpoch: self.trainer.stepsPerEpoch, step: state.step)
-    badImages = BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
+    badImages = try BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
+    // Closing lines that an attempt was killed in the midst of are told again as a whole.
+    let isTold = history.isDone
     results = try LineLog(path: "\(folder)/train_eval_results.txt") {
-      resumed && (complete || Self.isBefore(state, result: $0))
+      resumed
+        && (complete ? isTold || !Self.isClosing($0) : Self.isBefore(state, result: $0))
     }
     if !resumed {
       try tell(
@@ -63,7 +68,10 @@ final class RunReports {
     if state.step > 0, !complete || !resumed { try tell(.resume(step: state.step)) }
     try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    if !complete { try tellState("running") }
+    guard !complete else { return }
+    // Before any work is done, a page that cannot be written is worth an error; later it never is.
+    if Attempt.number == 0 { try writePage("running") } else { refreshPage("running") }
+    try tellStatus("running")
   }
 
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
@@ -74,6 +82,11 @@ final class RunReports {
     case .done: false
     case .start, .resume, .other: true
     }
+  }
+
+  /// `done` writes it.
+  private static func isClosing(_ line: String) -> Bool {
+    line.hasPrefix("Average Epoch Time:") || line.hasPrefix("Max Accuracy:")
   }
 
   private static func isBefore(_ state: RunState, result line: String) -> Bool {
@@ -92,10 +105,39 @@ final class RunReports {
     }
   }
 
+  /// The status comes last: when it says that the run has ended, all else is there.
   private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
+    try badImages.sort()
+    refreshPage(state, reason: reason)
+    try tellStatus(state, code: code, reason: reason)
+  }
+
+  private func tellStatus(_ state: String, code: ExitCode = .done, reason: String = "") throws {
     try writeStatus(
       to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
       exitCode: code.rawValue, reason: reason)
+  }
+
+  /// The page is made of what other files hold: a run does not end for want of it.
+  private func refreshPage(_ state: String, reason: String = "") {
+    do {
+      try writePage(state, reason: reason)
+      pageIsMissing = false
+    } catch {
+      let isRunning = state == "running"
+      if !isRunning || !pageIsMissing {
+        say(
+          "Note: \(error)\n"
+            + (isRunning
+              ? "The run goes on; the page is tried again after every epoch."
+              : "All other results are there; the same command writes the page when that is mended.")
+        )
+      }
+      pageIsMissing = true
+    }
+  }
+
+  private func writePage(_ state: String, reason: String = "") throws {
     let status = ReportPage.Status(
       state: state, reason: reason, step: position.step, epoch: position.epoch)
     let page = trainer.page.text(history, status, written: Date())
@@ -240,8 +282,23 @@ final class RunReports {
 
   /// Best effort: the run is ending with another error already.
   func fail(_ error: any Error) {
+    let (code, reason) = Self.ending(error)
+    try? badImages.sort()
+    try? writePage("failed", reason: reason)
+    try? tellStatus("failed", code: code, reason: reason)
+  }
+
+  /// As `fail`, for a run whose reports are not open.
+  static func fail(_ error: any Error, in folder: String) {
+    let (code, reason) = ending(error)
+    let path = "\(folder)/status.json"
+    let (step, epoch) = statusPosition(ofFile: path) ?? (0, 1)
+    try? writeStatus(
+      to: path, state: "failed", step: step, epoch: epoch, exitCode: code.rawValue, reason: reason)
+  }
+
+  private static func ending(_ error: any Error) -> (code: ExitCode, reason: String) {
     let failure = (error as? SharedError)?.error ?? error as? RunError
-    try? tellState(
-      "failed", code: failure?.code ?? .rankDied, reason: failure?.message ?? "\(error)")
+    return (failure?.code ?? .rankDied, failure?.message ?? "\(error)")
   }
 }

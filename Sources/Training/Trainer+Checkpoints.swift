@@ -66,16 +66,12 @@ extension Trainer {
           "--output_dir \(folder) is not writable: \(systemErrorText()).")
       }
       lock = try lockOutput(folder)
-      let path = try checkpointToResume()
-      if let path {
-        try adopt(path)
-      } else {
-        if let file = configuration.initFrom {
-          try weightFile.read(into: parameters.base, from: file)
-        }
-        try checkpoints.removeAll()
+      do {
+        return try prepare()
+      } catch {
+        if endsRun(error) { RunReports.fail(error, in: folder) }
+        throw error
       }
-      return path
     }
     let description = path.map { Array($0.utf8) } ?? []
     let resumed = try !group.broadcast(description).isEmpty
@@ -88,6 +84,28 @@ extension Trainer {
     }
     if resumed { try spreadMoments(path) }
     return path.map(checkpoints.contains) ?? false
+  }
+
+  /// Brings this rank to where the run is to go on.
+  ///
+  /// - Returns: the checkpoint, if there is one.
+  private func prepare() throws -> String? {
+    let path = try checkpointToResume()
+    if let path {
+      try adopt(path)
+    } else {
+      if let file = configuration.initFrom {
+        try weightFile.read(into: parameters.base, from: file)
+      }
+      try checkpoints.removeAll()
+    }
+    return path
+  }
+
+  /// Whether the run in the folder cannot go on; or else this one, which may be another, is refused.
+  private func endsRun(_ error: any Error) -> Bool {
+    Attempt.number > 0
+      || (configuration.resume == "auto" && (error as? RunError)?.code == .checkpointDamaged)
   }
 
   private func checkpointToResume() throws -> String? {

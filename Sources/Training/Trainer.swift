@@ -63,17 +63,22 @@ public final class Trainer {
   /// Trains to the end, or to a stop request.
   public func run() throws -> ExitCode {
     let resumed = try begin()
-    let reports = try group.together {
-      group.rank == 0 ? try RunReports(self, resumed: resumed, complete: isComplete) : nil
-    }
+    let reports = try group.together { try openReports(resumed: resumed) }
     do {
-      let code = try runEpochs(reports)
-      if let timeline = replica.timeline {
-        try group.writeTrace(timeline, to: "\(configuration.outputFolder)/trace.json")
-      }
-      return code
+      return try runEpochs(reports)
     } catch {
       reports?.fail(error)
+      throw error
+    }
+  }
+
+  /// - Returns: nil on other ranks than 0.
+  private func openReports(resumed: Bool) throws -> RunReports? {
+    guard group.rank == 0 else { return nil }
+    do {
+      return try RunReports(self, resumed: resumed, complete: isComplete)
+    } catch {
+      if !isComplete { RunReports.fail(error, in: configuration.outputFolder) }
       throw error
     }
   }
@@ -114,8 +119,7 @@ public final class Trainer {
         if result.stopRequested && !isAtEnd {
           state.secondsInEpoch += start.secondsUntilNow
           try save(state)
-          try reports?.preempted(state)
-          return .preempted
+          return try preempted(state, reports)
         }
         if isDue(configuration.checkpointEvery, state.step), state.stepInEpoch < step.perEpoch,
           !isAtEnd
@@ -129,8 +133,25 @@ public final class Trainer {
       guard try isWhole ? finishEpoch(start, rate, reports) : stopInMidEpoch(start, rate, reports)
       else { return .preempted }
     }
+    try writeTrace()
     try reports?.done(state)
     return .done
+  }
+
+  private func preempted(_ state: RunState, _ reports: RunReports?) throws -> ExitCode {
+    try writeTrace()
+    try reports?.preempted(state)
+    return .preempted
+  }
+
+  /// Before the status says that the run has ended; which it has, with or without this file.
+  private func writeTrace() throws {
+    guard let timeline = replica.timeline else { return }
+    do {
+      try group.writeTrace(timeline, to: "\(configuration.outputFolder)/trace.json")
+    } catch let shared as SharedError {
+      if group.rank == 0 { say("Note: \(shared.error.message)") }
+    }
   }
 
   private func isDue(_ every: Int, _ count: Int) -> Bool { every > 0 && count % every == 0 }
@@ -199,7 +220,7 @@ public final class Trainer {
     }
     guard let means else {
       if !saves { try save(resumable) }
-      try reports?.preempted(resumable)
+      _ = try preempted(resumable, reports)
       return nil
     }
     guard means.result.loss.isFinite else {

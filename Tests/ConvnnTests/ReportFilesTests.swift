@@ -96,14 +96,39 @@ import Testing
     #expect(text.contains(reason.prefix { !"&<>\"'".contains($0) }))
   }
 
-  @Test("a report that cannot be written is an error like that of any other file") func blocked()
-    throws
-  {
+  @Test(
+    "a report that cannot be written at the start is an error, and the status says so",
+    arguments: ["report.html", "metrics.jsonl", "train_eval_results.txt"])
+  func blockedAtStart(name: String) throws {
     let folder = try TemporaryFolder()
-    try folder.write("report.html/in-the-way", [])
+    try folder.write("\(name)/in-the-way", [])
     let flags = RankInvarianceTests.flags("Attention", steps: 1, folder: folder.path)
     let result = try Program.run(ranks: 2, flags)
     #expect(result.code == 10)
-    #expect(result.errors.contains("\(folder.path)/report.html could not be written"))
+    #expect(result.errors.contains("\(folder.path)/\(name) could not be written"))
+    let ending = status(folder.path)
+    #expect(ending["state"] as? String == "failed" && ending["exit_code"] as? Int == 10)
+    #expect((ending["reason"] as? String)?.contains("\(folder.path)/\(name)") == true)
+  }
+
+  @Test("what only shows the results does not end a run that has them", arguments: [1, 2])
+  func blockedLater(ranks: Int) throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    let flags = RankInvarianceTests.flags("Attention", steps: 4, folder: run)
+    // A restart does not make an error of what the attempt before has gone on without.
+    for name in ["report.html", "trace.json"] { try folder.write("run/\(name)/in-the-way", []) }
+    let result = try Program.run(
+      ranks: ranks, flags + ["--trace"], environment: ["CONVNN_ATTEMPT": "1"])
+    #expect(result.code == 0, "\(result.errors)")
+    let notes = result.errors.split(separator: "\n").filter { $0.hasPrefix("Note: ") }
+    // When it begins and when the run ends.
+    #expect(notes.filter { $0.contains("\(run)/report.html could not be written") }.count == 2)
+    #expect(notes.filter { $0.contains("\(run)/trace.json could not be written") }.count == 1)
+    #expect(status(run)["state"] as? String == "done")
+    #expect(FileManager.default.fileExists(atPath: run + "/model.safetensors"))
+    try FileManager.default.removeItem(atPath: run + "/report.html")
+    #expect(try Program.run(flags).code == 0)
+    try check(run, epochs: 2, state: "done")
   }
 }

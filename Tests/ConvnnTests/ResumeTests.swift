@@ -99,6 +99,25 @@ import Testing
     #expect(left == ["step-00000004", "step-00000005"])
   }
 
+  @Test("the status of a run that cannot go on says so, that of one only refused stays")
+  func damaged()
+    throws
+  {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run)).code == 0)
+    #expect(try Program.run(flags(4, run) + ["--lr", "0.5"]).code == 10)
+    #expect(status(run)["state"] as? String == "done")
+    for name in try FileManager.default.contentsOfDirectory(atPath: run + "/checkpoints") {
+      try folder.write("run/checkpoints/\(name)/weights.safetensors", [1, 2, 3])
+    }
+    #expect(try Program.run(flags(7, run)).code == 17)
+    let ending = status(run)
+    #expect(ending["state"] as? String == "failed" && ending["exit_code"] as? Int == 17)
+    #expect(ending["step"] as? Int == 4)
+    #expect((ending["reason"] as? String)?.contains("weights.safetensors") == true)
+  }
+
   @Test("a restart goes on with the run, whatever it began with") func restart() throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/run"
@@ -109,8 +128,10 @@ import Testing
     #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [4])
   }
 
-  @Test("killed before its last words, it says them when it is asked again", arguments: [2, 5, 6])
-  func lastWords(steps: Int) throws {
+  @Test(
+    "killed before or amid its last words, it says them when it is asked again",
+    arguments: [2, 5, 6], [1, 2])
+  func lastWords(steps: Int, missing: Int) throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/run"
     #expect(try Program.run(flags(steps, run)).code == 0)
@@ -120,7 +141,7 @@ import Testing
     #expect(written.last?.hasPrefix("Max Accuracy: ") == true)
     try (told.dropLast().joined(separator: "\n") + "\n").write(
       toFile: log, atomically: true, encoding: .utf8)
-    try (written.dropLast(2).joined(separator: "\n") + "\n").write(
+    try (written.dropLast(missing).joined(separator: "\n") + "\n").write(
       toFile: results, atomically: true, encoding: .utf8)
     #expect(try Program.run(flags(steps, run)).code == 0)
     #expect(try lines(log) == told)

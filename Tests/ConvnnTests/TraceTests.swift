@@ -38,6 +38,15 @@ import Testing
     #expect(events.filter { $0["name"] as? String == "process_name" }.count == ranks)
   }
 
+  @Test("a complete run that is asked again keeps its trace") func again() throws {
+    let run = try TemporaryFolder()
+    let flags = MistakeTests.small + ["--max_steps", "1", "--trace", "--output_dir", run.path]
+    #expect(try Program.run(flags).code == 0)
+    let before = FileManager.default.contents(atPath: run.path + "/trace.json")
+    #expect(try Program.run(flags).code == 0)
+    #expect(FileManager.default.contents(atPath: run.path + "/trace.json") == before)
+  }
+
   @Test("the ranks' times count from one moment") func aligned() throws {
     let folder = try TemporaryFolder()
     let flags = [

@@ -698,6 +698,42 @@ test_grace_has_an_end() {
   equals 'state' "$(status "$folder/run" state)" failed
 }
 
+test_a_second_run_leaves_the_files_of_the_first_alone() {
+  local seconds=60 first second victim before
+  files() { cat "$folder/run/status.json" "$folder/run/report.html" "$folder"/run/logs/rank.0/std*; }
+  slow --per_rank_logs
+  first=$launched
+  within 20 reached "$folder/run" 2
+  before=$(files)
+  contains 'the first run' "$before" '"state":"running"'
+  for victim in rank launch both; do
+    "$launch" -np 1 --per_rank_logs "${tiny[@]}" --log_every 7 --output_dir "$folder/run" \
+      2>"$folder/second" &
+    second=$!
+    # It waits for the first one's lock.
+    within 20 eval '[[ -n $(processes "--log_every 7" convnn) ]]'
+    case $victim in
+      rank) kill -KILL "$(processes '--log_every 7' convnn)" ;;
+      launch) kill -KILL "$second" ;;
+      *)
+        kill -TERM "$second"
+        within 5 grep -q 'Stopping after a checkpoint' "$folder/second"
+        kill -TERM "$second"
+        ;;
+    esac
+    wait "$second" 2>/dev/null
+    within 10 no_processes '--log_every 7'
+    [[ $(files) == "$before" ]] || problem "$victim: the first run's files have changed: $(files | head -c 300)"
+  done
+  launched=$first
+  kill -TERM "$first"
+  within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  kill -TERM "$first"
+  finish
+  equals 'exit code' "$code" 16
+  equals 'the first one ended, its status is told' "$(status "$folder/run" state)" failed
+}
+
 test_killed_launchers_and_mpiruns_leave_nothing() {
   local seconds=60 victim
   for victim in mpirun launch; do

@@ -53,6 +53,27 @@ import Testing
       })
   }
 
+  @Test("a long history, written in pieces") func long() throws {
+    let folder = try TemporaryFolder()
+    var history = RunHistory()
+    for step in 1...30_000 {
+      history.add(
+        .step(
+          .init(
+            epoch: 1, step: step, loss: Double(step), gradientNorm: 1, learningRate: 2,
+            imagesPerSecond: 3)))
+    }
+    let file = try events(folder, history, step: 30_000, second: 1000)
+    let read = try readEvents(file.path)
+    #expect(read.starts == [0] && read.tornBytes == 0)
+    let losses = read.scalars.filter { $0.tag == "step/loss" }
+    #expect(losses.map(\.step) == Array(1...30_000))
+    #expect(losses.allSatisfy { $0.value == Float($0.step) })
+    // The times are read back from there.
+    let again = try events(folder, history, step: 30_000, second: 2000)
+    #expect(try readEvents(again.path).scalars.allSatisfy { $0.wallTime == 1000 })
+  }
+
   @Test("a resumed run tells every value once, with its old time") func resumed() throws {
     let folder = try TemporaryFolder()
     let first = try events(folder, second: 1000)

@@ -29,6 +29,38 @@ import Testing
     #expect(try text(path) == "one\n")
   }
 
+  @Test("a long log is never in memory as a whole") func long() throws {
+    let folder = try TemporaryFolder()
+    let lines = (0..<800_000).map { "line \($0)\n" }
+    let path = try folder.write("log", Array(lines.joined().utf8))
+    // What is cut off while the first line is looked at has not been read yet.
+    let half = lines.prefix(400_000).joined()
+    var count = 0
+    _ = try LineLog(path: path) { line in
+      if count == 0 { truncate(path, half.utf8.count) }
+      count += 1
+      return line + "\n" == lines[count - 1]
+    }
+    #expect(count == 400_000)
+    #expect(try text(path) == half)
+  }
+
+  @Test("lines that lie across blocks stay whole", arguments: [1, 2, 3, 5, 64])
+  func blocks(block: Int) throws {
+    let folder = try TemporaryFolder()
+    for content in ["", "\n", "a", "a\n", "\n\n", "one\n\ntwo, longer than a block\nthr", "é\nü\n"]
+    {
+      let path = try folder.write("file", Array(content.utf8))
+      var lines: [String] = []
+      try readLines(ofFile: path, block: block) {
+        lines.append(String(decoding: $0, as: UTF8.self))
+      }
+      #expect(lines == content.components(separatedBy: "\n").dropLast())
+    }
+    #expect(throws: (any Error).self) { try readLines(ofFile: folder.path) { _ in } }
+    try readLines(ofFile: folder.path + "/none") { _ in Issue.record("a line of no file") }
+  }
+
   @Test("a new log, and one that starts over") func fresh() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/log"

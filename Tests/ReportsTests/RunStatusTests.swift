@@ -1,4 +1,5 @@
 // status.json: valid whatever the reason, and never seen half written.
+import Diagnostics
 import Foundation
 import TestSupport
 import Testing
@@ -47,6 +48,27 @@ import Testing
     let (reads, failures) = reader.stop()
     #expect(reads > 0)
     #expect(failures == 0)
+  }
+
+  @Test("where no other file can be made the status is still the newest") func noRoom() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/status.json"
+    func write(_ state: String, _ reason: String) throws {
+      try writeStatus(to: path, state: state, step: 1, epoch: 1, exitCode: 10, reason: reason)
+    }
+    // In the way of the temporary file, as a full disk would be.
+    let obstacle = folder.path + "/.status.json.\(getpid()).partial"
+    try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
+    #expect(throws: RunError.self) { try write("running", "") }
+    #expect(!FileManager.default.fileExists(atPath: path))
+    try folder.write("status.json", Array("{\"state\":\"running\"}\n".utf8))
+    for reason in ["a long reason, longer than what was there", "short"] {
+      try write("failed", reason)
+      let text = try text(path)
+      #expect(text.hasSuffix("\n") && text.filter { $0 == "\n" }.count == 1)
+      let object = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+      #expect(object?["state"] as? String == "failed" && object?["reason"] as? String == reason)
+    }
   }
 }
 

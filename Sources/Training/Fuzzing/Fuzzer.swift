@@ -23,7 +23,8 @@ public struct Fuzzer {
     public var refused = 0
   }
 
-  /// Runs inputs `first`, `first` + 1, …; `count` of them, or without end when it is nil.
+  /// Runs inputs `first`, `first` + 1, …; `count` of them, or without end when it is nil; in
+  /// `FuzzStop.catching` up to a signal.
   ///
   /// - Parameter progress: is called after every 10,000 inputs.
   /// - Throws: `RunError` (data) naming the input that a reader took wrongly, that took too much
@@ -32,15 +33,15 @@ public struct Fuzzer {
   public func run(
     first: Int = 0, count: Int?, progress: (Int, Summary) -> Void = { _, _ in }
   ) throws -> Summary {
-    let folder = try Self.makeFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let (inputs, reader) = try target.open(folder)
+    let folder = try FuzzFolder()
+    defer { folder.remove() }
+    let (inputs, reader) = try target.open(folder.path)
     let watch = FuzzWatch(name: "convnn fuzz \(target.rawValue) --seed \(seed)")
     defer { watch.stop() }
     var summary = Summary()
     let before = Self.peakMemory()
     var number = first
-    while count.map({ number - first < $0 }) ?? true {
+    while !FuzzStop.isPending, count.map({ number - first < $0 }) ?? true {
       watch.begin(number)
       let index = FuzzTarget.allCases.firstIndex(of: target)!
       var mutator = Mutator(seed: seed, target: index, number: number)
@@ -69,19 +70,6 @@ public struct Fuzzer {
       Input \(number) of target \(target.rawValue): \(what).
       Again: convnn fuzz \(target.rawValue) --seed \(seed) --first \(number) --runs 1
       """)
-  }
-
-  /// In memory where that is possible: some targets write files for every input.
-  private static func makeFolder() throws -> String {
-    let shared = "/dev/shm"
-    let base = access(shared, W_OK) == 0 ? shared : FileManager.default.temporaryDirectory.path
-    let folder = "\(base)/convnn-fuzz-\(UUID().uuidString)"
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw RunError.configuration("\(folder) cannot be made: \(systemReason(of: error))")
-    }
-    return folder
   }
 
   /// Most bytes that this process has had in memory.

@@ -31,8 +31,10 @@ struct FuzzCommand: ParsableCommand {
   func run() throws {
     FuzzCrashNote.install()
     let fuzzer = Fuzzer(target: target, seed: UInt64(bitPattern: Int64(seed)))
-    let summary = try fuzzer.run(first: first, count: runs > 0 ? runs : nil) { number, summary in
-      say("\(number) inputs: \(summary.accepted) read, \(summary.refused) refused")
+    let summary = try FuzzStop.catching {
+      try fuzzer.run(first: first, count: runs > 0 ? runs : nil) { number, summary in
+        say("\(number) inputs: \(summary.accepted) read, \(summary.refused) refused")
+      }
     }
     print("\(target.rawValue): \(summary.accepted) read, \(summary.refused) refused, no finding")
   }
