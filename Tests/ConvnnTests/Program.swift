@@ -52,8 +52,8 @@ enum Program {
     let process = Process()
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = words
-    // What a terminal would change, it does not.
+    // As from a shell, whoever started the tests: the launcher ignores SIGPIPE, and there is no terminal.
+    process.arguments = ["--default-signal=PIPE"] + words
     process.standardInput = FileHandle.nullDevice
     process.environment = ProcessInfo.processInfo.environment
       .merging(["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]) { $1 }
