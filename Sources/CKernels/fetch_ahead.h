@@ -8,38 +8,67 @@
 
 #include "lanes.h"
 
-enum { CACHE_LINE = 64, FETCH_PARTS = 4 };
+enum { CACHE_LINE = 64, FETCHED_MOST = 256 };
 
-/// Lines of `rows` runs of memory, `stride` bytes apart.
+/// So many runs of memory of so many lines, `stride` bytes apart.
 typedef struct {
   const char *at;
-  size_t stride, rows, lines, line;
-} fetch_part;
+  size_t stride, count, lines;
+} fetch_runs;
 
-/// Parts in the order in which they will be wanted.
-typedef struct {
-  fetch_part parts[FETCH_PARTS];
-  size_t now;
-} fetch_list;
-
-HELPER fetch_part runs(const void *base, size_t stride, size_t rows, size_t bytes) {
+HELPER fetch_runs runs(const void *base, size_t stride, size_t count, size_t bytes) {
   uintptr_t at = (uintptr_t)base / CACHE_LINE * CACHE_LINE;
   size_t lines = ((uintptr_t)base + bytes - at + CACHE_LINE - 1) / CACHE_LINE;
-  return (fetch_part){(const char *)at, stride, bytes > 0 ? rows : 0, lines, 0};
+  return (fetch_runs){(const char *)at, stride, bytes > 0 ? count : 0, lines};
 }
 
-/// Asks for the next line, or goes on to the next part.
-HELPER void fetch_line(fetch_list *list) {
-  fetch_part *part = &list->parts[list->now];
-  if (part->rows == 0) {
-    if (list->now + 1 < FETCH_PARTS) list->now++;
-    return;
-  }
-  __builtin_prefetch(part->at + part->line * CACHE_LINE, 0, 2);
-  if (++part->line < part->lines) return;
-  part->line = 0;
-  part->at += part->stride;
-  part->rows--;
+/// Memory without gaps, as runs of a line.
+HELPER fetch_runs lines_of(const void *base, size_t bytes) {
+  return (fetch_runs){base, CACHE_LINE, (bytes + CACHE_LINE - 1) / CACHE_LINE, 1};
 }
+
+/// Lines to ask for, in the order in which they will be wanted; at most `most`, which is FETCHED_MOST or less.
+typedef struct {
+  size_t count, most;
+  const char *lines[FETCHED_MOST];
+} fetch_list;
+
+HELPER size_t add_runs(const char **to, size_t room, const fetch_runs *from, size_t count,
+                       size_t lines) {
+  if (count > room / lines) count = room / lines;
+  const char *at = from->at;
+  // Too few for vectors.
+  _Pragma("clang loop vectorize(disable)") for (size_t r = 0; r < count; r++, at += from->stride)
+    _Pragma("clang loop vectorize(disable)") for (size_t l = 0; l < lines; l++)
+      *to++ = at + l * CACHE_LINE;
+  return count;
+}
+
+/// Memory that will be wanted soon, and how many of its runs to ask for at a time.
+typedef struct {
+  fetch_runs runs;
+  size_t share;
+} next_memory;
+
+/// Moves a share to the list, as far as there is room.
+HELPER void add_share(fetch_list *list, next_memory *next) {
+  fetch_runs *from = &next->runs;
+  const char **to = list->lines + list->count;
+  size_t room = list->most - list->count;
+  size_t count = from->count < next->share ? from->count : next->share;
+  if (count == 0) return;
+  // Short runs, which most are, are compiled on their own.
+  if (from->lines == 1)
+    count = add_runs(to, room, from, count, 1);
+  else if (from->lines == 2)
+    count = add_runs(to, room, from, count, 2);
+  else
+    count = add_runs(to, room, from, count, from->lines);
+  list->count += count * from->lines;
+  from->at += count * from->stride;
+  from->count -= count;
+}
+
+HELPER void fetch(const char *line) { __builtin_prefetch(line, 0, 2); }
 
 #endif

@@ -48,7 +48,7 @@ static void clear(ck_matrix c, size_t m, size_t n) {
 }
 
 /// Where `rows` rows of op(A), `depth` deep, lie.
-static fetch_part runs_of(ck_matrix a, size_t row, size_t column, size_t rows, size_t depth) {
+static fetch_runs runs_of(ck_matrix a, size_t row, size_t column, size_t rows, size_t depth) {
   size_t size = a.is_bf16 ? 2 : 4;
   return runs(part(a, row, column).base, size * a.stride, a.transposed ? depth : rows,
               size * (a.transposed ? rows : depth));
@@ -128,10 +128,10 @@ static void make_block(const plan *q, block_of_b b, const uint16_t *tiles, int a
     product_part sums = {in_place ? a.base : q->packed->a, tiles, rows, b.columns, b.depth,
                          c, p->c.stride, in_place ? a.stride : 0};
     finished_part finished = {c, p->c.stride, p->c.is_bf16, m0, b.n0, p->n, p->finish};
-    fetch_list ahead = {
-        .parts[2] = runs_of(p->a, next, b.k0, smaller(p->m - next, PANEL_ROWS), b.depth)};
+    fetch_runs next_rows =
+        runs_of(p->a, next, b.k0, smaller(p->m - next, PANEL_ROWS), b.depth);
     int finishes = p->finish && b.k0 + b.depth == p->k;
-    amx_multiply(&sums, q->terms, add, finishes ? &finished : NULL, &ahead);
+    amx_multiply(&sums, q->terms, add, finishes ? &finished : NULL, next_rows);
   }
 }
 

@@ -48,9 +48,9 @@ typedef struct {
 void amx_pack(uint16_t *tiles, ck_matrix a, size_t rows, size_t depth, float alpha, int terms,
               int paired);
 
-/// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the lines of
-/// `ahead` from part 2 on meanwhile.
+/// A · Bᵀ, plus the sums if `add`, to the sums or, where `finished` is given, there. Asks for the
+/// next rows of A meanwhile.
 void amx_multiply(const product_part *part, int terms, int add, const finished_part *finished,
-                  fetch_list *ahead);
+                  fetch_runs next_rows);
 
 #endif

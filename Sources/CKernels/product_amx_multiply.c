@@ -40,15 +40,16 @@ enum { FETCHED_LINES = 6 };
 /// Adds to the four tiles of C, those from column `column` of the part on, what the panels give. Where the
 /// second panel of an operand would lie outside, the first is computed again and dropped.
 TILES HELPER void multiply_panels(const product_part *p, size_t column, int terms,
-                                  fetch_list *ahead) {
+                                  const fetch_list *ahead) {
   size_t steps = steps_of(p->depth), next = (size_t)terms * TILE_SIZE, panel = panel_of(p, terms);
   size_t stride = p->in_place ? 2 * p->in_place : 64, next_a = p->in_place ? TILE_DEPTH : next;
   const uint16_t *a0 = p->a, *a1 = a0;
   if (p->rows > TILE_ROWS) a1 += p->in_place ? TILE_ROWS * p->in_place : panel;
   const uint16_t *b0 = p->b + column / TILE_ROWS * panel;
   const uint16_t *b1 = column + TILE_ROWS < p->columns ? b0 + panel : b0;
+  const char *const *line = ahead->lines, *const *end = line + ahead->count;
   for (size_t s = 0; s < steps; s++) {
-    for (int line = 0; line < FETCHED_LINES * terms; line++) fetch_line(ahead);
+    for (int l = 0; l < FETCHED_LINES * terms && line < end; l++) fetch(*line++);
     if (terms == 1) {
       LOAD_A(0), LOAD_B(0), MULTIPLY;
     } else if (terms == 2) {
@@ -85,15 +86,24 @@ HELPER size_t columns_from(const product_part *p, size_t column) {
   return p->columns - column < WIDTH ? p->columns - column : WIDTH;
 }
 
-/// Asks for what will be written, or read beside it, to the right of the two tiles at `column`.
-HELPER void fetch_next(fetch_list *ahead, const product_part *p, size_t column, const finished_part *f) {
+/// What to ask for while the two tiles at `column` are made: what will be written, or read beside it, to the
+/// right of them, and then a share of the next rows of A.
+HELPER void list_next(fetch_list *ahead, const product_part *p, size_t column, int terms,
+                      const finished_part *f, next_memory *rows) {
   size_t next = column + WIDTH, size = f && f->is_bf16 ? 2 : 4, bytes = size * columns_from(p, next);
-  ahead->now = 0;
-  ahead->parts[0] = f ? runs((char *)f->c + size * next, size * f->stride, p->rows, bytes)
-                      : runs(p->sums + next, size * p->stride, p->rows, bytes);
-  if (f && f->finish->slope)
-    ahead->parts[1] = runs((char *)f->finish->slope + size * (f->row * f->n + f->column + next),
-                           size * f->n, p->rows, bytes);
+  size_t lines = steps_of(p->depth) * (size_t)(FETCHED_LINES * terms);
+  ahead->count = 0;
+  ahead->most = lines < FETCHED_MOST ? lines : FETCHED_MOST;
+  next_memory c = {f ? runs((char *)f->c + size * next, size * f->stride, p->rows, bytes)
+                     : runs(p->sums + next, size * p->stride, p->rows, bytes),
+                   p->rows};
+  add_share(ahead, &c);
+  if (f && f->finish->slope) {
+    const char *slope = (char *)f->finish->slope + size * (f->row * f->n + f->column + next);
+    c.runs = runs(slope, size * f->n, p->rows, bytes);
+    add_share(ahead, &c);
+  }
+  add_share(ahead, rows);
 }
 
 enum { NOT_FINISHED = -1 };
@@ -101,7 +111,8 @@ enum { NOT_FINISHED = -1 };
 /// `kind` of finish, or NOT_FINISHED.
 TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
                                  const finished_part *f, int kind, int is_bf16,
-                                 fetch_list *ahead) {
+                                 next_memory rows) {
+  fetch_list ahead;
   int is_high = p->rows > TILE_ROWS;
   use_tiles(is_high ? TILE_ROWS : p->rows, is_high ? p->rows - TILE_ROWS : p->rows);
   // In the first-level cache: sums that are to be finished, and those of an edge.
@@ -112,7 +123,7 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
     int is_whole = columns == WIDTH && is_high;
     float *c = is_whole ? sums : part;
     size_t stride = is_whole ? p->stride : WIDTH;
-    fetch_next(ahead, p, j, kind == NOT_FINISHED ? NULL : f);
+    list_next(&ahead, p, j, terms, kind == NOT_FINISHED ? NULL : f, &rows);
     if (add) {
       if (!is_whole) copy(part, WIDTH, sums, p->stride, p->rows, columns);
       _tile_loadd(0, c, stride * 4);
@@ -122,7 +133,7 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
     } else {
       _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);
     }
-    multiply_panels(p, j, terms, ahead);
+    multiply_panels(p, j, terms, &ahead);
     if (kind != NOT_FINISHED) c = part, stride = WIDTH;
     _tile_stored(0, c, stride * 4);
     _tile_stored(1, c + TILE_ROWS, stride * 4);
@@ -140,12 +151,14 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
 }
 
 TILES void amx_multiply(const product_part *p, int terms, int add, const finished_part *f,
-                        fetch_list *ahead) {
+                        fetch_runs next_rows) {
+  size_t widths = (p->columns + WIDTH - 1) / WIDTH;
+  next_memory rows = {next_rows, (next_rows.count + widths - 1) / widths};
   // Compiled once for each.
 #define CASE(TERMS, KIND, IS_BF16)                                                    \
   if (terms == TERMS && (f ? f->finish->kind : NOT_FINISHED) == KIND &&               \
       (f && f->is_bf16) == IS_BF16)                                                   \
-  return multiply_tiles(p, TERMS, add, f, KIND, IS_BF16, ahead)
+  return multiply_tiles(p, TERMS, add, f, KIND, IS_BF16, rows)
   CASE(1, NOT_FINISHED, 0);
   CASE(2, NOT_FINISHED, 0);
   CASE(3, NOT_FINISHED, 0);

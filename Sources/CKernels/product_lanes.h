@@ -14,6 +14,7 @@
 // TILE_VECTORS   of 16 columns
 // PACKED         words from one depth of packed A to the next, 8 or 16
 // FETCH_DEPTHS   after how many words of depth to ask for a line
+// FETCHES        lines to ask for in a pass of the loop over depths
 // HOLD(v)        keeps the compiler from loading ahead of sums; may be empty
 // EACH_NUMBER_OF_ROWS(X)   X(1) to X(TILE_ROWS)
 // LANES_PRODUCT  name of what it is for
@@ -34,8 +35,10 @@ enum {
   DEPTH = 256,
   /// Of rows of A that pass by: half a megabyte when packed, of the second-level cache.
   BLOCK_PANELS = (1 << 19) / (4 * DEPTH * PACKED),
-  /// Words of A that are packed all at once, a quarter of a megabyte; more are packed while tiles are made.
+  /// Words of a transposed A that are packed all at once, a quarter of a megabyte; of more of them, panels
+  /// are packed while tiles are made, so many that their rows are whole cache lines.
   PACKED_FIRST = 1 << 16,
+  GROUP_PANELS = PACKED < 16 ? 8 : 1,
 };
 
 HELPER size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -96,46 +99,81 @@ typedef struct {
   /// Rows of A that pass by at a time, and the part of `memory` in which they are packed.
   size_t blocks;
   float *packed_a, *packed_b;
-  /// Whether rows of A are read where they lie, and whether those of a transposed A are packed all at once.
-  int in_place, packs_first;
+  /// Whether rows of A are read where they lie, and of how many panels they are packed together.
+  int in_place;
+  size_t group;
   /// Packed weights; NULL where the product packs for itself.
   const float *kept;
 } plan;
 
-/// Rows i to `end` of C, of which `t` knows what is the same for all rows: columns `j` on, the sum over
-/// depths d0 on. `following` rows come next.
-TARGET HELPER void make_panel(const plan *q, tile t, const float *right, size_t i, size_t end,
-                              size_t following, size_t j, size_t d0, size_t depth, float *packed,
-                              fetch_list *ahead, int is_last) {
+HELPER next_memory divided(fetch_runs runs, size_t tiles) {
+  return (next_memory){runs, parts_of(runs.count, tiles)};
+}
+
+/// What tiles ask for, in the order in which it will be wanted: the next rows of C, of the slopes that are
+/// read or written with it, and of A where it has not been read yet, and the next columns of B.
+enum { NEXT_C, NEXT_SLOPE, NEXT_A, NEXT_B, NEXT_PARTS };
+
+/// A strip of C: columns from j on, the sum over `depth` depths from d0 on.
+typedef struct {
+  size_t j, d0, depth;
+  int is_finished;
+  /// All that its tiles have in common.
+  tile tile;
+  /// Packed columns of B.
+  const float *right;
+  next_memory next[NEXT_PARTS];
+} strip;
+
+/// Packs panels `first` to first + count - 1 of a block, which begin at begins[0] to begins[count].
+TARGET static void pack_group(const plan *q, const strip *s, const size_t *begins, size_t first,
+                              size_t count) {
+  float *out = q->packed_a + first * panel_size(words_of(s->depth));
+  if (q->a.x.transposed)
+    pack_transposed(out, &q->a, begins, count, q->p->m, s->d0, s->depth);
+  else
+    pack_rows(out, &q->a, begins[0], s->d0, begins[1] - begins[0], s->depth);
+}
+
+/// Rows begins[0] to begins[1] - 1 of a strip, of which `packed` are A's.
+TARGET HELPER void make_panel(const plan *q, strip *s, const size_t *begins, const float *packed) {
   const product *p = q->p;
-  size_t rows = end - i;
-  int finishes = is_last && p->finish && p->finish->kind != CK_FINISH_STORE;
+  size_t i = begins[0], rows = begins[1] - i, words = words_of(s->depth);
   float sums[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
   // A bfloat16 C gets what is finished.
-  if (p->c.is_bf16 && finishes) {
-    t.c = sums;
-    t.stride = TILE_COLUMNS;
-  } else {
-    t.c = (void *)at(&p->c, i, j);
-    t.is_bf16 = p->c.is_bf16;
-  }
-  ahead->now = 0;
-  ahead->parts[0] = runs_of(&p->c, end, j, following, t.columns);
-  if (finishes && p->finish->slope) {
+  s->tile.c = p->c.is_bf16 && s->is_finished ? sums : (void *)at(&p->c, i, s->j);
+  fetch_list ahead;
+  ahead.count = 0;
+  ahead.most = smaller(words / FETCH_DEPTHS, FETCHED_MOST);
+  for (int n = 0; n < NEXT_PARTS; n++) add_share(&ahead, &s->next[n]);
+  tile_maker *make = makers[rows - 1][parts_of(s->tile.columns, 16) - 1][!!p->a.transposed];
+  if (q->in_place)
+    make(at(&p->a, i, s->d0), p->a.stride / WORD_DEPTHS, s->right, words, &s->tile, &ahead);
+  else
+    make(packed, row_size(s->depth), s->right, words, &s->tile, &ahead);
+  if (s->is_finished)
+    finish_tile(s->tile.c, s->tile.stride, rows, s->tile.columns, i, s->j, p);
+}
+
+/// Rows of a block, in panels that begin at begins[0] to begins[panels].
+TARGET HELPER void make_strip(const plan *q, strip *s, const size_t *begins, size_t panels) {
+  const product *p = q->p;
+  size_t first = begins[1], rows = begins[panels] - first, columns = s->tile.columns;
+  s->next[NEXT_C] = divided(runs_of(&p->c, first, s->j, rows, columns), panels);
+  s->next[NEXT_SLOPE] = s->next[NEXT_A] = (next_memory){0};
+  if (s->is_finished && p->finish->slope) {
     ck_matrix slope = {p->finish->slope, p->n, 0, p->c.is_bf16};
-    ahead->parts[1] = runs_of(&slope, end, j, following, t.columns);
-  } else {
-    ahead->parts[1] = (fetch_part){0};
+    s->next[NEXT_SLOPE] = divided(runs_of(&slope, first, s->j, rows, columns), panels);
   }
-  int is_first = j == 0 && !q->packs_first;
-  ahead->parts[2] = is_first ? runs_of(&p->a, end, d0, following, depth) : (fetch_part){0};
-  if (is_first && p->a.transposed) pack_transposed(packed, &q->a, &i, 1, p->m, d0, depth);
-  if (is_first && !p->a.transposed && !q->in_place) pack_rows(packed, &q->a, i, d0, rows, depth);
-  const word *left = q->in_place ? at(&p->a, i, d0) : packed;
-  size_t row_step = q->in_place ? p->a.stride / WORD_DEPTHS : row_size(depth);
-  tile_maker *make = makers[rows - 1][parts_of(t.columns, 16) - 1][!!p->a.transposed];
-  make(left, row_step, right, words_of(depth), &t, ahead);
-  if (finishes) finish_tile(t.c, t.stride, rows, t.columns, i, j, p);
+  for (size_t l = 0; l < panels; l++) {
+    if (s->j == 0 && l % q->group == 0) {
+      size_t end = smaller(l + q->group, panels), next = smaller(end + q->group, panels);
+      if (!q->in_place) pack_group(q, s, begins + l, l, end - l);
+      s->next[NEXT_A] = divided(
+          runs_of(&p->a, begins[end], s->d0, begins[next] - begins[end], s->depth), end - l);
+    }
+    make_panel(q, s, begins + l, q->packed_a + l * panel_size(words_of(s->depth)));
+  }
 }
 
 TARGET static void make_product(const plan *q) {
@@ -145,30 +183,30 @@ TARGET static void make_product(const plan *q) {
     size_t panels = parts_of(rows, TILE_ROWS), begins[BLOCK_PANELS + 1];
     for (size_t l = 0; l <= panels; l++) begins[l] = i0 + begin(rows, panels, l);
     const float *kept = q->kept;
-    for (size_t s = 0; s < q->right.stretches; s++) {
-      size_t d0 = stretch_begin(&q->right, s), depth = stretch_begin(&q->right, s + 1) - d0;
-      size_t words = words_of(depth);
-      int is_last = s + 1 == q->right.stretches;
-      if (q->packs_first) pack_transposed(q->packed_a, &q->a, begins, panels, p->m, d0, depth);
-      for (size_t j = 0; j < p->n; j += TILE_COLUMNS) {
-        size_t columns = smaller(p->n - j, TILE_COLUMNS);
-        size_t coming = smaller(p->n - j - columns, TILE_COLUMNS);
-        tile t = {.stride = p->c.stride,
-                  .columns = columns,
-                  .alpha = q->a.rounds ? 1 : p->alpha,
-                  .beta = s == 0 ? p->beta : 1};
-        fetch_list ahead = {.parts[3] = runs_of(&p->b, d0, j + columns, depth, coming)};
-        if (kept)
-          ahead.parts[3] =
-              runs(kept + words * TILE_COLUMNS, 0, coming > 0, 4 * TILE_COLUMNS * words);
-        else
-          pack_b(q->packed_b, &q->right.b, d0, j, depth, columns);
-        for (size_t l = 0; l < panels; l++) {
-          size_t following = l + 1 < panels ? begins[l + 2] - begins[l + 1] : 0;
-          make_panel(q, t, kept ? kept : q->packed_b, begins[l], begins[l + 1], following, j, d0, depth,
-                     q->packed_a + l * panel_size(words), &ahead, is_last);
+    for (size_t n = 0; n < q->right.stretches; n++) {
+      strip s = {.d0 = stretch_begin(&q->right, n)};
+      s.depth = stretch_begin(&q->right, n + 1) - s.d0;
+      s.is_finished =
+          n + 1 == q->right.stretches && p->finish && p->finish->kind != CK_FINISH_STORE;
+      s.tile = (tile){.stride = p->c.stride,
+                      .is_bf16 = p->c.is_bf16,
+                      .alpha = q->a.rounds ? 1 : p->alpha,
+                      .beta = n == 0 ? p->beta : 1};
+      if (p->c.is_bf16 && s.is_finished) s.tile.stride = TILE_COLUMNS, s.tile.is_bf16 = 0;
+      size_t size = words_of(s.depth) * TILE_COLUMNS;
+      for (; s.j < p->n; s.j += TILE_COLUMNS) {
+        s.tile.columns = smaller(p->n - s.j, TILE_COLUMNS);
+        size_t next = s.j + s.tile.columns, coming = smaller(p->n - next, TILE_COLUMNS);
+        if (kept) {
+          s.right = kept;
+          kept += size;
+          s.next[NEXT_B] = divided(lines_of(kept, coming > 0 ? 4 * size : 0), panels);
+        } else {
+          s.right = q->packed_b;
+          pack_b(q->packed_b, &q->right.b, s.d0, s.j, s.depth, s.tile.columns);
+          s.next[NEXT_B] = divided(runs_of(&p->b, s.d0, next, s.depth, coming), panels);
         }
-        if (kept) kept += words * TILE_COLUMNS;
+        make_strip(q, &s, begins, panels);
       }
     }
   }
@@ -199,9 +237,10 @@ void LANES_PRODUCT(const product *p) {
             .blocks = parts_of(p->m, panels * TILE_ROWS),
             .packed_b = memory,
             .packed_a = memory + b_size,
-            .in_place = is_in_place(p)};
-  q.packs_first =
-      p->a.transposed && parts_of(p->m, TILE_ROWS) * panel_size(words) <= PACKED_FIRST;
+            .in_place = is_in_place(p),
+            .group = 1};
+  if (p->a.transposed)
+    q.group = parts_of(p->m, TILE_ROWS) * panel_size(words) <= PACKED_FIRST ? BLOCK_PANELS : GROUP_PANELS;
   // Packing writes up to 15 words too many.
   q.kept = packed_weight((packed_weight_key){p->b, p->n, p->k, WAY - p->rounds},
                          4 * (packed_width(p->n) * words_of(p->k) + 16 * TILE_COLUMNS), pack_all,

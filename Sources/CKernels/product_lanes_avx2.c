@@ -9,6 +9,7 @@
 #define TILE_VECTORS 1
 #define PACKED 8
 #define FETCH_DEPTHS 2
+#define FETCHES 2
 #define HOLD(v)                                          \
   {                                                      \
     lanes8 low = v.lo, high = v.hi;                      \

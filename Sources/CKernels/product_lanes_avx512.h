@@ -10,6 +10,7 @@
 #define TILE_VECTORS 2
 #define PACKED 16
 #define FETCH_DEPTHS 1
+#define FETCHES 1
 // For loads ahead, across the branches of a fetch, the compiler would take registers from the sums.
 #define HOLD(v) __asm__ volatile("" : "+v"(v)::"memory")
 #define EACH_NUMBER_OF_ROWS(X) \

@@ -3,6 +3,7 @@
 #define TILE_VECTORS 1
 #define PACKED 8
 #define FETCH_DEPTHS 4
+#define FETCHES 1
 #define HOLD(v)
 // As many rows of sums as registers hold, at least four registers a row.
 #if defined(__aarch64__)

@@ -21,7 +21,7 @@ HELPER const void *at(const ck_matrix *x, size_t row, size_t column) {
 }
 
 /// Where `rows` rows and `columns` columns of op(X) lie.
-HELPER fetch_part runs_of(const ck_matrix *x, size_t row, size_t column, size_t rows,
+HELPER fetch_runs runs_of(const ck_matrix *x, size_t row, size_t column, size_t rows,
                           size_t columns) {
   size_t count = x->transposed ? columns : rows, length = x->transposed ? rows : columns;
   return runs(at(x, row, column), size_of(x) * x->stride, count, size_of(x) * length);

@@ -10,7 +10,11 @@
 #define ADD_WORDS(sum, x, y) (sum) += (x) * (y)
 #endif
 
-enum { TILE_COLUMNS = 16 * TILE_VECTORS };
+enum {
+  TILE_COLUMNS = 16 * TILE_VECTORS,
+  /// Depths of a pass of the loop over them.
+  PASS_DEPTHS = FETCHES * FETCH_DEPTHS,
+};
 
 /// As wide as a float, wherever numbers lie.
 typedef float word __attribute__((aligned(4 / WORD_DEPTHS), may_alias));
@@ -31,7 +35,7 @@ typedef struct {
 /// c = alpha · a · b + beta · c of `rows` rows, 16 · `vectors` columns and `depth` words; a's rows lie
 /// `row_step`, its depths `depth_step` words apart.
 TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, const float *b,
-                             size_t depth, const tile *t, fetch_list *ahead, size_t rows,
+                             size_t depth, const tile *t, const fetch_list *ahead, size_t rows,
                              size_t vectors) {
   lanes16 sums[TILE_ROWS][TILE_VECTORS];
   EACH_ROW EACH_VECTOR sums[i][h] = 0;
@@ -47,10 +51,14 @@ TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, 
     a += depth_step;                                     \
     b += TILE_COLUMNS;                                   \
   }
+  const char *const *line = ahead->lines, *const *end = line + ahead->count / FETCHES * FETCHES;
   size_t rest = depth;
-  for (; rest >= FETCH_DEPTHS; rest -= FETCH_DEPTHS) {
-    _Pragma("clang loop unroll(full)") for (int d = 0; d < FETCH_DEPTHS; d++) ADD_DEPTH
-    fetch_line(ahead);
+  for (; rest >= PASS_DEPTHS; rest -= PASS_DEPTHS) {
+    if (line < end) {
+      _Pragma("clang loop unroll(full)") for (int f = 0; f < FETCHES; f++) fetch(line[f]);
+      line += FETCHES;
+    }
+    _Pragma("clang loop unroll(full)") for (int d = 0; d < PASS_DEPTHS; d++) ADD_DEPTH
   }
   for (; rest > 0; rest--) ADD_DEPTH
 #undef ADD_DEPTH
@@ -77,13 +85,13 @@ TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, 
 }
 
 typedef void tile_maker(const word *a, size_t row_step, const float *b, size_t depth,
-                        const tile *t, fetch_list *ahead);
+                        const tile *t, const fetch_list *ahead);
 
 // By number of rows and of vectors, for A in rows and in columns.
 #define MAKER(ROWS, VECTORS, BY_DEPTH)                                                        \
   TARGET static void make_##ROWS##_##VECTORS##_##BY_DEPTH(const word *a, size_t row_step,     \
                                                           const float *b, size_t depth,       \
-                                                          const tile *t, fetch_list *ahead) { \
+                                                          const tile *t, const fetch_list *ahead) { \
     make_tile(a, BY_DEPTH ? 1 : row_step, BY_DEPTH ? PACKED : 1, b, depth, t, ahead, ROWS,    \
               VECTORS);                                                                       \
   }
