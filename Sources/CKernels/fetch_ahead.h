@@ -33,7 +33,7 @@ typedef struct {
   const char *lines[FETCHED_MOST];
 } fetch_list;
 
-HELPER size_t add_runs(const char **to, size_t room, const fetch_runs *from, size_t count,
+HELPER size_t put_runs(const char **to, size_t room, const fetch_runs *from, size_t count,
                        size_t lines) {
   if (count > room / lines) count = room / lines;
   const char *at = from->at;
@@ -44,26 +44,19 @@ HELPER size_t add_runs(const char **to, size_t room, const fetch_runs *from, siz
   return count;
 }
 
-/// Memory that will be wanted soon, and how many of its runs to ask for at a time.
-typedef struct {
-  fetch_runs runs;
-  size_t share;
-} next_memory;
-
-/// Moves a share to the list, as far as there is room.
-HELPER void add_share(fetch_list *list, next_memory *next) {
-  fetch_runs *from = &next->runs;
+/// Moves up to `count` runs to the list, as many as there are and is room for.
+HELPER void add_runs(fetch_list *list, fetch_runs *from, size_t count) {
   const char **to = list->lines + list->count;
   size_t room = list->most - list->count;
-  size_t count = from->count < next->share ? from->count : next->share;
+  if (count > from->count) count = from->count;
   if (count == 0) return;
   // Short runs, which most are, are compiled on their own.
   if (from->lines == 1)
-    count = add_runs(to, room, from, count, 1);
+    count = put_runs(to, room, from, count, 1);
   else if (from->lines == 2)
-    count = add_runs(to, room, from, count, 2);
+    count = put_runs(to, room, from, count, 2);
   else
-    count = add_runs(to, room, from, count, from->lines);
+    count = put_runs(to, room, from, count, from->lines);
   list->count += count * from->lines;
   from->at += count * from->stride;
   from->count -= count;

@@ -22,7 +22,7 @@ void lanes_product_avx2(const product *p);
 void lanes_product_avx512(const product *p);
 /// Always rounds.
 void lanes_product_bf16(const product *p);
-/// terms: as in ck_product.
+/// terms: as in ck_product; k > 0.
 void amx_product(const product *p, int terms);
 #endif
 

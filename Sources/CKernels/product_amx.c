@@ -6,8 +6,6 @@
 #if defined(__x86_64__)
 #include "product_amx.h"
 
-#include <string.h>
-
 #include "product.h"
 #include "product_memory.h"
 #include "product_weights.h"
@@ -40,11 +38,6 @@ static ck_matrix part(ck_matrix a, size_t row, size_t column) {
 static ck_matrix transpose(ck_matrix b) {
   b.transposed = !b.transposed;
   return b;
-}
-
-static void clear(ck_matrix c, size_t m, size_t n) {
-  for (size_t i = 0; i < m; i++)
-    memset((char *)part(c, i, 0).base, 0, n * (c.is_bf16 ? 2 : 4));
 }
 
 /// Where `rows` rows of op(A), `depth` deep, lie.
@@ -93,7 +86,7 @@ static block_of_b block_after(const plan *q, block_of_b b) {
 }
 
 #define EACH_BLOCK(q, b)                                                                            \
-  for (block_of_b b = (q)->asked->n > 0 && (q)->asked->k > 0 ? block_at(q, 0, 0) : (block_of_b){0}; \
+  for (block_of_b b = (q)->asked->n > 0 ? block_at(q, 0, 0) : (block_of_b){0}; \
        b.depth > 0; b = block_after(q, b))
 
 /// Numbers that `columns` of B, `depth` deep, take when they are packed.
@@ -137,7 +130,6 @@ static void make_block(const plan *q, block_of_b b, const uint16_t *tiles, int a
 
 void amx_product(const product *p, int terms) {
   plan q = {p, product_memory(sizeof(packed_operands)), terms};
-  if (p->k == 0 && p->beta == 0) clear(p->c, p->m, p->n);
   // A bfloat16 C changes the blocks of a deep B.
   int way = 1 + terms * 2 + (p->c.is_bf16 != 0);
   const uint16_t *kept =

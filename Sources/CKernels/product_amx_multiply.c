@@ -87,23 +87,22 @@ HELPER size_t columns_from(const product_part *p, size_t column) {
 }
 
 /// What to ask for while the two tiles at `column` are made: what will be written, or read beside it, to the
-/// right of them, and then a share of the next rows of A.
+/// right of them, and then as much of the next rows of A as there is time for.
 HELPER void list_next(fetch_list *ahead, const product_part *p, size_t column, int terms,
-                      const finished_part *f, next_memory *rows) {
+                      const finished_part *f, fetch_runs *rows) {
   size_t next = column + WIDTH, size = f && f->is_bf16 ? 2 : 4, bytes = size * columns_from(p, next);
   size_t lines = steps_of(p->depth) * (size_t)(FETCHED_LINES * terms);
   ahead->count = 0;
   ahead->most = lines < FETCHED_MOST ? lines : FETCHED_MOST;
-  next_memory c = {f ? runs((char *)f->c + size * next, size * f->stride, p->rows, bytes)
-                     : runs(p->sums + next, size * p->stride, p->rows, bytes),
-                   p->rows};
-  add_share(ahead, &c);
+  fetch_runs c = f ? runs((char *)f->c + size * next, size * f->stride, p->rows, bytes)
+                   : runs(p->sums + next, size * p->stride, p->rows, bytes);
+  add_runs(ahead, &c, p->rows);
   if (f && f->finish->slope) {
     const char *slope = (char *)f->finish->slope + size * (f->row * f->n + f->column + next);
-    c.runs = runs(slope, size * f->n, p->rows, bytes);
-    add_share(ahead, &c);
+    c = runs(slope, size * f->n, p->rows, bytes);
+    add_runs(ahead, &c, p->rows);
   }
-  add_share(ahead, rows);
+  add_runs(ahead, rows, rows->count);
 }
 
 enum { NOT_FINISHED = -1 };
@@ -111,7 +110,7 @@ enum { NOT_FINISHED = -1 };
 /// `kind` of finish, or NOT_FINISHED.
 TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
                                  const finished_part *f, int kind, int is_bf16,
-                                 next_memory rows) {
+                                 fetch_runs next_rows) {
   fetch_list ahead;
   int is_high = p->rows > TILE_ROWS;
   use_tiles(is_high ? TILE_ROWS : p->rows, is_high ? p->rows - TILE_ROWS : p->rows);
@@ -123,7 +122,7 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
     int is_whole = columns == WIDTH && is_high;
     float *c = is_whole ? sums : part;
     size_t stride = is_whole ? p->stride : WIDTH;
-    list_next(&ahead, p, j, terms, kind == NOT_FINISHED ? NULL : f, &rows);
+    list_next(&ahead, p, j, terms, kind == NOT_FINISHED ? NULL : f, &next_rows);
     if (add) {
       if (!is_whole) copy(part, WIDTH, sums, p->stride, p->rows, columns);
       _tile_loadd(0, c, stride * 4);
@@ -152,13 +151,11 @@ TILES HELPER void multiply_tiles(const product_part *p, int terms, int add,
 
 TILES void amx_multiply(const product_part *p, int terms, int add, const finished_part *f,
                         fetch_runs next_rows) {
-  size_t widths = (p->columns + WIDTH - 1) / WIDTH;
-  next_memory rows = {next_rows, (next_rows.count + widths - 1) / widths};
   // Compiled once for each.
 #define CASE(TERMS, KIND, IS_BF16)                                                    \
   if (terms == TERMS && (f ? f->finish->kind : NOT_FINISHED) == KIND &&               \
       (f && f->is_bf16) == IS_BF16)                                                   \
-  return multiply_tiles(p, TERMS, add, f, KIND, IS_BF16, rows)
+  return multiply_tiles(p, TERMS, add, f, KIND, IS_BF16, next_rows)
   CASE(1, NOT_FINISHED, 0);
   CASE(2, NOT_FINISHED, 0);
   CASE(3, NOT_FINISHED, 0);

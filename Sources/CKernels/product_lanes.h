@@ -106,6 +106,12 @@ typedef struct {
   const float *kept;
 } plan;
 
+/// Memory that will be wanted soon, and how many of its runs to ask for in the time of a tile.
+typedef struct {
+  fetch_runs runs;
+  size_t share;
+} next_memory;
+
 HELPER next_memory divided(fetch_runs runs, size_t tiles) {
   return (next_memory){runs, parts_of(runs.count, tiles)};
 }
@@ -145,7 +151,7 @@ TARGET HELPER void make_panel(const plan *q, strip *s, const size_t *begins, con
   fetch_list ahead;
   ahead.count = 0;
   ahead.most = smaller(words / FETCH_DEPTHS, FETCHED_MOST);
-  for (int n = 0; n < NEXT_PARTS; n++) add_share(&ahead, &s->next[n]);
+  for (int n = 0; n < NEXT_PARTS; n++) add_runs(&ahead, &s->next[n].runs, s->next[n].share);
   tile_maker *make = makers[rows - 1][parts_of(s->tile.columns, 16) - 1][!!p->a.transposed];
   if (q->in_place)
     make(at(&p->a, i, s->d0), p->a.stride / WORD_DEPTHS, s->right, words, &s->tile, &ahead);
@@ -182,6 +188,8 @@ TARGET static void make_product(const plan *q) {
     size_t i0 = begin(p->m, q->blocks, block), rows = begin(p->m, q->blocks, block + 1) - i0;
     size_t panels = parts_of(rows, TILE_ROWS), begins[BLOCK_PANELS + 1];
     for (size_t l = 0; l <= panels; l++) begins[l] = i0 + begin(rows, panels, l);
+    // The other half makes up for what there was no time for.
+    size_t b_tiles = parts_of(panels, 2);
     const float *kept = q->kept;
     for (size_t n = 0; n < q->right.stretches; n++) {
       strip s = {.d0 = stretch_begin(&q->right, n)};
@@ -200,11 +208,11 @@ TARGET static void make_product(const plan *q) {
         if (kept) {
           s.right = kept;
           kept += size;
-          s.next[NEXT_B] = divided(lines_of(kept, coming > 0 ? 4 * size : 0), panels);
+          s.next[NEXT_B] = divided(lines_of(kept, coming > 0 ? 4 * size : 0), b_tiles);
         } else {
           s.right = q->packed_b;
           pack_b(q->packed_b, &q->right.b, s.d0, s.j, s.depth, s.tile.columns);
-          s.next[NEXT_B] = divided(runs_of(&p->b, s.d0, next, s.depth, coming), panels);
+          s.next[NEXT_B] = divided(runs_of(&p->b, s.d0, next, s.depth, coming), b_tiles);
         }
         make_strip(q, &s, begins, panels);
       }

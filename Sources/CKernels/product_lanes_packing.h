@@ -69,28 +69,55 @@ HELPER void store_packed(float *p, const lanes16 *v) {
   }
 }
 
+/// The first `count` of 16 columns of B, whose rows go across the depth: [word][TILE_COLUMNS]. `rows` is where
+/// they lie, `bytes` from one to the next.
+TARGET HELPER void pack_across(float *out, const operand *b, const char *rows, size_t bytes,
+                               size_t depth, size_t count) {
+  for (size_t d = 0; d < depth; d += WORD_DEPTHS, rows += WORD_DEPTHS * bytes, out += TILE_COLUMNS) {
+    lanes16 v;
+    load_across(&v, b, rows, depth - d, count);
+    STORE16(out, v);
+  }
+}
+
+/// The same of 16 words of depth, the first `depth` numbers of which there are, and rows that go along it.
+TARGET HELPER void pack_along(float *out, const operand *b, const char *rows, size_t bytes,
+                              size_t depth, size_t count) {
+  lanes16 lines[16];
+  _Pragma("clang loop unroll(full)") for (size_t i = 0; i < 16; i++) {
+    lines[i] = 0;
+    if (i < count) load_along(&lines[i], b, rows + i * bytes, depth);
+  }
+  transpose_lines(lines);
+  _Pragma("clang loop unroll(full)") for (size_t i = 0; i < 16; i++)
+    STORE16(out + i * TILE_COLUMNS, lines[i]);
+}
+
 /// `columns` of op(B), `depth` deep: [word][TILE_COLUMNS], with up to 15 words of zeros behind.
 TARGET static void pack_b(float *out, const operand *b, size_t d0, size_t j0, size_t depth,
                           size_t columns) {
+  // A copy, because what is stored might be *b for all the compiler knows. Whole vectors are compiled on
+  // their own, without a question for each.
+  const operand from = *b;
+  enum { BLOCK_DEPTH = 16 * WORD_DEPTHS };
+  size_t bytes = size_of(&from.x) * from.x.stride;
   for (size_t j = 0; j < columns; j += 16) {
     size_t count = columns - j;
-    float *next = out + j;
-    if (!b->x.transposed) {
-      for (size_t d = 0; d < depth; d += WORD_DEPTHS, next += TILE_COLUMNS) {
-        lanes16 v;
-        load_across(&v, b, at(&b->x, d0 + d, j0 + j), depth - d, count);
-        STORE16(next, v);
-      }
-    } else {
-      for (size_t d = 0; d < depth; d += 16 * WORD_DEPTHS) {
-        lanes16 lines[16];
-        for (size_t i = 0; i < 16; i++) {
-          lines[i] = 0;
-          if (i < count) load_along(&lines[i], b, at(&b->x, d0 + d, j0 + j + i), depth - d);
-        }
-        transpose_lines(lines);
-        for (size_t i = 0; i < 16; i++, next += TILE_COLUMNS) STORE16(next, lines[i]);
-      }
+    if (!from.x.transposed) {
+      const char *rows = at(&from.x, d0, j0 + j);
+      if (count >= 16)
+        pack_across(out + j, &from, rows, bytes, depth, 16);
+      else
+        pack_across(out + j, &from, rows, bytes, depth, count);
+      continue;
+    }
+    for (size_t d = 0; d < depth; d += BLOCK_DEPTH) {
+      const char *rows = at(&from.x, d0 + d, j0 + j);
+      float *block = out + j + d / WORD_DEPTHS * TILE_COLUMNS;
+      if (count >= 16 && depth - d >= BLOCK_DEPTH)
+        pack_along(block, &from, rows, bytes, BLOCK_DEPTH, 16);
+      else
+        pack_along(block, &from, rows, bytes, depth - d, count);
     }
   }
 }
@@ -117,16 +144,22 @@ TARGET static void pack_rows(float *out, const operand *a, size_t i0, size_t d0,
 /// [panel][word][PACKED]. Memory is read row by row, so that it streams.
 TARGET HELPER void pack_panels(float *out, const operand *a, const size_t *begins, size_t panels,
                                size_t m, size_t d0, size_t depth) {
-  size_t panel = panel_size(words_of(depth)), size = size_of(&a->x);
+  // So many panels are no wider than a cache line.
+  enum { LINE_PANELS = 16 / PACKED };
+  size_t panel = panel_size(words_of(depth)), size = size_of(&a->x), whole = panels;
+  while (whole > 0 && begins[whole - 1] + 16 > m) whole--;
   for (size_t d = 0; d < depth; d += WORD_DEPTHS, out += PACKED) {
     const char *row = at(&a->x, 0, d0 + d);
     // One panel's lines have been asked for while the panel before was multiplied.
-    int is_fetching = panels > 1 && d + DEPTHS_AHEAD + WORD_DEPTHS <= depth;
+    if (panels > 1 && d + DEPTHS_AHEAD + WORD_DEPTHS <= depth)
+      for (size_t i = 0; i < WORD_DEPTHS; i++) {
+        const char *coming = row + size * (DEPTHS_AHEAD + i) * a->x.stride;
+        for (size_t l = 0; l < panels; l += LINE_PANELS) __builtin_prefetch(coming + size * begins[l]);
+      }
     for (size_t l = 0; l < panels; l++) {
+      size_t n = l < whole ? 16 : m - begins[l];
       lanes16 v;
-      for (size_t i = 0; is_fetching && i < WORD_DEPTHS; i++)
-        __builtin_prefetch(row + size * (begins[l] + (DEPTHS_AHEAD + i) * a->x.stride));
-      load_across(&v, a, row + begins[l] * size, depth - d, m - begins[l]);
+      load_across(&v, a, row + size * begins[l], depth - d, n);
       store_packed(out + l * panel, &v);
     }
   }
@@ -134,13 +167,18 @@ TARGET HELPER void pack_panels(float *out, const operand *a, const size_t *begin
 
 TARGET static void pack_transposed(float *out, const operand *a, const size_t *begins,
                                    size_t panels, size_t m, size_t d0, size_t depth) {
-  // Copies, because what is stored might be they for all the compiler knows; one panel is compiled on its own.
-  const operand from = *a;
+  // Copies, because what is stored might be they for all the compiler knows. What is not converted, and one
+  // panel, are compiled on their own.
+  operand from = *a;
   const size_t first = begins[0];
-  if (panels == 1)
+  if (panels == 1) {
     pack_panels(out, &from, &first, 1, m, d0, depth);
-  else
+  } else if (from.x.is_bf16 || from.rounds) {
     pack_panels(out, &from, begins, panels, m, d0, depth);
+  } else {
+    from.x.is_bf16 = from.rounds = 0;
+    pack_panels(out, &from, begins, panels, m, d0, depth);
+  }
 }
 
 #endif

@@ -66,7 +66,8 @@ void ck_product(int wanted, int terms, size_t m, size_t n, size_t k, float alpha
   product p = asked(terms == 1, m, n, k, alpha, a, b, beta, c, finish);
 #if defined(__x86_64__)
   int best = wanted < ck_product_unit() ? wanted : ck_product_unit();
-  if (best == CK_UNIT_TILE) return amx_product(&p, terms);
+  // An empty sum may have to be finished, too.
+  if (best == CK_UNIT_TILE && k > 0) return amx_product(&p, terms);
   if (best == CK_UNIT_VECTOR && terms == 1) return lanes_product_bf16(&p);
 #else
   (void)wanted;

@@ -41,13 +41,11 @@ public struct TrainingPass {
   public var seed: UInt64
   public var step: Int
   public var firstPosition: Int
-  /// What products keep of these parameters from one micro-batch to the next.
-  public var packed: PackedWeights?
 
   public init(
     parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulate: Bool,
     lossWeight: Double, criterion: Criterion = .crossEntropy, labelSmoothing: Double = 0,
-    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0, packed: PackedWeights? = nil
+    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0
   ) {
     self.parameters = parameters
     self.gradients = gradients
@@ -58,7 +56,6 @@ public struct TrainingPass {
     self.seed = seed
     self.step = step
     self.firstPosition = firstPosition
-    self.packed = packed
   }
 }
 
@@ -215,15 +212,13 @@ public final class VisionTransformer: Engine {
       accumulate: pass.accumulate, training: true, seed: pass.seed, step: pass.step,
       firstPosition: pass.firstPosition)
     let clock = StretchClock()
-    let statistics = PackedWeights.with(pass.packed) {
-      Matmul.with(precision) {
-        forward(layerPass, images: images)
-        let statistics = loss(
-          labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
-          weight: pass.lossWeight)
-        backward(layerPass, ready: ready)
-        return statistics
-      }
+    let statistics = Matmul.with(precision) {
+      forward(layerPass, images: images)
+      let statistics = loss(
+        labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
+        weight: pass.lossWeight)
+      backward(layerPass, ready: ready)
+      return statistics
     }
     let elapsed = clock.elapsed()
     totals.products += elapsed.products

@@ -1,4 +1,4 @@
-// Weights as matrix products pack them, kept for the micro-batches of a step.
+// Weights as matrix products pack them, kept for all micro-batches until they change.
 import CKernels
 
 /// What products have packed of the matrices in a slab of parameters. It fills itself: the first product
@@ -20,13 +20,11 @@ public final class PackedWeights: @unchecked Sendable {
   /// To be called when the parameters have changed, while no thread computes.
   public func forget() { ck_packed_weights_forget(weights) }
 
-  /// Runs `body`, whose products on this thread use `packed`, if there is any.
+  /// Runs `body`, whose products on this thread use and keep packed weights.
   @inline(__always)
-  public static func with<Result>(_ packed: PackedWeights?, _ body: () throws -> Result) rethrows
-    -> Result
-  {
+  public func use<Result>(_ body: () throws -> Result) rethrows -> Result {
     let before = ck_used_packed_weights()
-    ck_use_packed_weights(packed?.weights)
+    ck_use_packed_weights(weights)
     defer { ck_use_packed_weights(before) }
     return try body()
   }

@@ -44,7 +44,10 @@ public final class EvaluationRun {
   deinit { loader.stop() }
 
   public func run() throws -> (images: Int, result: SplitResult) {
-    guard let means = try evaluator.evaluate(parameters: parameters.base) else {
+    guard
+      let means = try evaluator.evaluate(
+        parameters: parameters.base, packed: PackedWeights(of: parameters))
+    else {
       preconditionFailure("signals end this program, which does not catch them")
     }
     if group.rank == 0, let first = evaluator.badImages.first {

@@ -32,9 +32,10 @@ public final class Evaluator {
     self.meanOverBatches = meanOverBatches
   }
 
+  /// - Parameter packed: of these parameters.
   /// - Returns: nil if some rank was asked to stop before all was evaluated.
   /// - Throws: `SharedError` (data) for a damaged image.
-  func evaluate(parameters: UnsafePointer<Float>) throws -> EpochMeans? {
+  func evaluate(parameters: UnsafePointer<Float>, packed: PackedWeights) throws -> EpochMeans? {
     let count = loader.dataset.count
     let blocks = pieces(0..<count, size: meanOverBatches ?? count).flatMap {
       pieces($0, size: loader.maximumBatch)
@@ -62,9 +63,11 @@ public final class Evaluator {
           guard let batch = try loader.next(consumer: thread) else {
             preconditionFailure("the loader ran dry")
           }
-          results[block - own.lowerBound] = engines[thread].evaluate(
-            images: batch.images.base, labels: batch.labels.baseAddress!, count: batch.count,
-            parameters: parameters, criterion: criterion)
+          results[block - own.lowerBound] = packed.use {
+            engines[thread].evaluate(
+              images: batch.images.base, labels: batch.labels.baseAddress!, count: batch.count,
+              parameters: parameters, criterion: criterion)
+          }
         }
       }
     }

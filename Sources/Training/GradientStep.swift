@@ -112,7 +112,6 @@ final class GradientStep {
     let waited = loader.waitedSeconds
     // What all ranks start from must be the same; a flipped bit shows here.
     let fingerprint = replica.fingerprint
-    replica.packed.forget()
     let own = Result { try computeShards(step: step, images: images) }
     let computing = start.secondsUntilNow
     let waiting = (loader.waitedSeconds - waited) / Double(threads.count)
@@ -155,6 +154,7 @@ final class GradientStep {
       try exchange.allGatherParameters(parameters.base)
     }
     fault?.flip(step: step, rank: group.rank, parameters: parameters.base)
+    replica.packed.forget()
     result.seconds.waiting = (gathered.extra.map { $0[1] }.max() ?? computing) - computing
     result.seconds.exchange =
       max(exchange.secondsInExchange - exchanged - result.seconds.waiting, 0)
@@ -189,15 +189,17 @@ final class GradientStep {
               lossWeight: isPoisoned ? .nan : 1 / Double(images),
               criterion: configuration.criterion,
               labelSmoothing: configuration.labelSmoothing, seed: configuration.seed, step: step,
-              firstPosition: position.lowerBound, packed: replica.packed)
+              firstPosition: position.lowerBound)
             results[shard - own.lowerBound] += timeline.span(
               "forward and backward", shard, thread: thread
             ) {
-              replica.engines[thread].train(
-                pass, images: batch.images.base, labels: batch.labels.baseAddress!,
-                count: batch.count,
-                ready: number < positions.count - 1
-                  ? nil : { exchange.advance(shard: shard, to: $0) })
+              replica.packed.use {
+                replica.engines[thread].train(
+                  pass, images: batch.images.base, labels: batch.labels.baseAddress!,
+                  count: batch.count,
+                  ready: number < positions.count - 1
+                    ? nil : { exchange.advance(shard: shard, to: $0) })
+              }
             }
           }
         } catch {

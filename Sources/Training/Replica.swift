@@ -10,7 +10,7 @@ final class Replica {
   let plan: ShardPlan
   let engines: [any Engine]
   let parameters: FloatSlab
-  /// What products keep of the parameters within a step.
+  /// What products keep of the parameters until the next update.
   let packed: PackedWeights
   let exchange: GradientExchange
   let optimizer: Optimizer

@@ -216,7 +216,7 @@ public final class Trainer {
     resumable.secondsInEpoch += start.secondsUntilNow
     if saves { try save(resumable) }
     let means = try replica.timeline.span("evaluate", state.epoch) {
-      try evaluator.evaluate(parameters: parameters.base)
+      try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
     }
     guard let means else {
       if !saves { try save(resumable) }

@@ -48,7 +48,7 @@ typedef struct {
 ///
 /// terms 1: A and B are rounded to bfloat16 (to nearest, ties to even).
 /// terms 2: each float is rounded to the sum of two bfloat16 numbers (16 bits), and the product of the
-/// two small parts is left out: errors of 2^-16.
+/// two small parts is left out: errors of up to 2^-15.
 /// terms 3: each float is the exact sum of three bfloat16 numbers, and of the nine products of parts the
 /// six that reach a float's precision are summed: as close to the exact result as a product in float.
 /// Only tiles make several terms: the other units multiply floats as they are then, which is faster there.
