@@ -76,7 +76,11 @@ let package = Package(
       name: "TestSupport", dependencies: ["TensorFiles", "Tensors", "Diagnostics"],
       path: "Tests/TestSupport", swiftSettings: strict),
     suite("DiagnosticsTests", ["Diagnostics"]),
-    suite("KernelsTests", ["CKernels"]),
+    // Files of CKernels, compiled once more: for CPUs that lack what they are for.
+    .target(
+      name: "EmulatedKernels", dependencies: ["CKernels"], path: "Tests/EmulatedKernels",
+      cSettings: strictC + [.headerSearchPath("shim")]),
+    suite("KernelsTests", ["CKernels", "EmulatedKernels"]),
     suite("TensorsTests", ["Tensors", "CKernels"]),
     suite("TensorFilesTests", ["TensorFiles", "Diagnostics"]),
     .target(

@@ -5,7 +5,9 @@
 
 #include <immintrin.h>
 
-#define VECTOR __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#include "x86_target.h"
+
+#define VECTOR X86_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 #define LANES_TARGET VECTOR
 #define ROUND_BF16(v) ((halves16)_mm512_cvtneps_pbh((__m512)(v)))
 #define FINISH_GELU gelu_x86

@@ -4,8 +4,7 @@
 #include "product_amx.h"
 #include "product_finish.h"
 
-#define TILES \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+#define TILES X86_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 
 typedef struct {
   uint8_t palette, start_row, reserved[14];

@@ -1,6 +1,8 @@
 // Products of floats by AVX-512.
 #if defined(__x86_64__)
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#include "x86_target.h"
+
+#define TARGET X86_TARGET("avx512f,avx512bw,avx512dq,avx512vl")
 #define LANES_TARGET TARGET
 #define LANES_PRODUCT lanes_product_avx512
 

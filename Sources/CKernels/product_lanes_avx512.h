@@ -12,7 +12,9 @@
 #define FETCH_DEPTHS 1
 #define FETCHES 1
 // For loads ahead, across the branches of a fetch, the compiler would take registers from the sums.
+#ifndef HOLD
 #define HOLD(v) __asm__ volatile("" : "+v"(v)::"memory")
+#endif
 #define EACH_NUMBER_OF_ROWS(X) \
   X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 

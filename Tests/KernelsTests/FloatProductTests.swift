@@ -6,10 +6,9 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
   case kernels(Int32)
   case split(unit: Int32)
 
-  /// Those that this CPU has.
   static let all =
-    (0...ck_cpu_level()).map { FloatMaker.kernels($0) }
-    + (0...ck_product_unit()).map { .split(unit: $0) }
+    EveryKernel.levels.map { FloatMaker.kernels($0) }
+    + EveryKernel.units.map { .split(unit: $0) }
 
   var testDescription: String {
     switch self {
@@ -77,6 +76,21 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
       multiply(maker, ProductCase(m: 1, n: 1, k: k, terms: 3, number: 0), left, right, &one)
       #expect(one[0, 0] == whole[row, column])
     }
+  }
+
+  @Test(
+    "AVX2 and AVX-512 give the same bits",
+    .enabled(if: EveryKernel.levels.contains(Int32(CK_LEVEL_AVX512))), arguments: cases)
+  func sameBitsOnAllLevels(_ t: ProductCase) {
+    var numbers = Numbers(UInt64(t.m * 1000 + t.n * 10 + t.k))
+    let a = Operand(t.m, t.k, transposed: t.transposeA, half: false, gap: 0, &numbers)
+    let b = Operand(t.k, t.n, transposed: t.transposeB, half: false, gap: 1, &numbers)
+    var products = [Strided](
+      repeating: Strided(rows: t.m, width: t.n, gap: 0, &numbers), count: 2)
+    for (index, level) in [CK_LEVEL_AVX2, CK_LEVEL_AVX512].enumerated() {
+      multiply(.kernels(Int32(level)), t, a, b, &products[index])
+    }
+    #expect(products[0].values == products[1].values)
   }
 
   @Test(
@@ -157,9 +171,9 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
           let c = ck_matrix(base: $0.baseAddress, stride: stride, transposed: 0, is_bf16: 0)
           switch maker {
           case .kernels(let kernels):
-            ck_float_product(kernels, 0, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
+            EveryKernel.floatProduct(kernels, 0, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           case .split(let unit):
-            ck_product(unit, 3, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
+            EveryKernel.product(unit, 3, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           }
         }
       }

@@ -8,12 +8,11 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
   case kernels(Int32, rounds: Int32)
   case unit(Int32, terms: Int32)
 
-  /// Those that this CPU has.
   static let all =
-    (0...ck_cpu_level()).flatMap { kernels in
+    EveryKernel.levels.flatMap { kernels in
       (0...1).map { WeightMaker.kernels(kernels, rounds: $0) }
     }
-    + (0...ck_product_unit()).flatMap { unit in (1...3).map { .unit(unit, terms: $0) } }
+    + EveryKernel.units.flatMap { unit in (1...3).map { .unit(unit, terms: $0) } }
 
   var testDescription: String {
     switch self {
@@ -35,9 +34,9 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
         let c = ck_matrix(base: c.baseAddress, stride: n, transposed: 0, is_bf16: 0)
         switch self {
         case .kernels(let kernels, let rounds):
-          ck_float_product(kernels, rounds, m, n, k, 1, left, right, 0, c, nil)
+          EveryKernel.floatProduct(kernels, rounds, m, n, k, 1, left, right, 0, c, nil)
         case .unit(let unit, let terms):
-          ck_product(unit, terms, m, n, k, 1, left, right, 0, c, nil)
+          EveryKernel.product(unit, terms, m, n, k, 1, left, right, 0, c, nil)
         }
       }
     }

@@ -1,0 +1,6 @@
+#if defined(__x86_64__)
+#include "emulated.h"
+
+#include "../../Sources/CKernels/product_lanes_avx512.c"
+#pragma clang attribute pop
+#endif
