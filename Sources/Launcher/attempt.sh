@@ -1,0 +1,111 @@
+# One start of mpirun, and how it was lost.
+
+# Starts mpirun once and returns its exit code.
+attempt() {
+  local line=("${mpirun[@]}") code=0 folder errors tick
+  if ((per_rank_logs)); then
+    folder=$(output_folder)/logs
+    mkdir -p "$folder" 2>/dev/null || fail 10 "--per_rank_logs: the folder $folder cannot be made."
+    if in_use; then
+      say "Note: another run lives in $(output_folder): this one's logs are not kept."
+    else
+      line+=(--output-filename "$folder:nojobid")
+    fi
+  fi
+  line+=("$program" "$command" "${flags[@]}")
+  # mpirun ends when this script is killed, and the ranks end with mpirun.
+  ! command -v setpriv >/dev/null || line=(setpriv --pdeathsig "$end_signal" "${line[@]}")
+  # Bash starts what runs beside it with SIGINT ignored.
+  [[ $end_signal == TERM ]] || line=(env --default-signal=INT --block-signal=TERM "${line[@]}")
+  rm -f "$notes"/*
+  exec {errors}> >(quiet_mpirun)
+  # A session of its own: a terminal's Ctrl-C reaches this script only.
+  setsid "${line[@]}" </dev/null 2>&"$errors" {errors}>&- &
+  child=$!
+  exec {errors}>&-
+  # One that came before there was anybody to pass it on to.
+  ((signals == 0)) || pass_signal
+  # A signal ends the wait, not the run.
+  while kill -0 "$child" 2>/dev/null; do
+    # Quiet: bash would tell of a child that was killed.
+    wait "$child" 2>/dev/null || true
+  done
+  wait "$child" 2>/dev/null || code=$?
+  ((timer == 0)) || kill "$timer" 2>/dev/null || true
+  # Not `wait`, which the filter's own signals would end.
+  for ((tick = 0; tick < 300; tick++)); do
+    [[ ! -e $notes/told ]] || break
+    ((tick != 100)) || end_leftovers "$child"
+    sleep 0.05
+  done
+  child=0
+  return "$code"
+}
+
+# The last step that the run has told of.
+last_step() {
+  local folder
+  folder=$(output_folder)
+  {
+    echo 0
+    sed -n 's/.*"step":\([0-9]*\),.*/\1/p' "$folder/status.json" || true
+    tail -n 20 "$folder/metrics.jsonl" | sed -n 's/^{"event":"step",.*"step":\([0-9]*\),.*/\1/p' || true
+  } 2>/dev/null | sort -n | tail -1
+}
+
+# One line on how the last attempt was lost.
+reason_of_loss() {
+  local rank host how
+  if (($1 == 14)); then echo "a rank stalled, last step $(last_step)"; return; fi
+  if ((signals > 1)); then echo 'ended at once by a second signal'; return; fi
+  if ((signals)) && [[ $command != train ]]; then echo 'ended by a signal'; return; fi
+  if ((signals)); then echo 'ended by a signal before a checkpoint was written'; return; fi
+  if ! read -r rank host how 2>/dev/null <"$notes/lost"; then
+    echo "a rank or mpirun died, last step $(last_step)"
+    return
+  fi
+  case $how in
+    contact) echo "contact with host $host was lost, last step $(last_step)"; return ;;
+    early) how='ended before its work was done' ;;
+    *) how="was ended by signal $how" ;;
+  esac
+  (($(out_of_memory_kills) <= $2)) || how+='; this host ran out of memory'
+  echo "rank $rank on $host $how, last step $(last_step)"
+}
+
+# Processes that the kernel has killed for memory in this container.
+out_of_memory_kills() {
+  awk '$1 == "oom_kill" {n = $2} END {print n + 0}' /sys/fs/cgroup/memory.events 2>/dev/null || echo 0
+}
+
+# mpirun's code in terms of the documented ones.
+documented_code() {
+  local code=$1 words=" ${flags[*]} "
+  # mpirun may have had to be killed.
+  if ((code >= 126 || code == 1)) && grep -qs ' stalled$' "$notes/lost"; then code=14; fi
+  if ((code >= 126 || code == 1)); then code=16; fi
+  if ((code == 0)) && [[ $command == train && $words != *" --test"[_-]"only "* ]]; then
+    local file
+    file=$(output_folder)/status.json
+    [[ ! -r $file ]] || ! grep -q '"state":"running"' "$file" || code=16
+  fi
+  echo "$code"
+}
+
+# Ends the run if an attempt that mpirun ended with code $1 shows that another one would not even start.
+fail_if_it_cannot_start() {
+  local host='' how=''
+  (($1 && signals == 0)) && [[ ! -e $notes/begun ]] || return 0
+  ! read -r _ host how 2>/dev/null <"$notes/lost" || case $how in
+    connect*)
+      fail 10 "ranks on different hosts could not connect over the network: $host: ${how#connect }
+Hosts must reach each other on all TCP ports, over a network that they share.
+Open the firewall, or name that network: --mpi_args '--mca btl_tcp_if_include 10.0.0.0/24'" ;;
+    missing*) fail_for_lack "$host" "no ${how#missing }" ;;
+  esac
+  # The loader's own words do not say on which host.
+  (($1 == 127)) || return 0
+  look_at_hosts libraries
+  fail 10 "the program $program cannot be loaded on every host.
+Give every host the libraries that \"ldd $program\" lists on this one."
+}

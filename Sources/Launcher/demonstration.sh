@@ -1,0 +1,36 @@
+# ./launch without arguments.
+
+# A small ViT on the built-in images, about a minute on two cores.
+demonstration=(--dataset shapes --resize 32 --patch_size 4 --num_layers 4 --num_heads 3
+  --d_hidden 96 --d_mlp 192 --dropout 0 --attention_dropout 0 --batch_size 64 --num_epochs 5
+  --lr 2e-3 --warmup_epochs 1 --scheduler cosine)
+
+demonstrate() {
+  local number=1 folder
+  while folder=$repository/Output/demo-$(printf %03d "$number"); [[ -e $folder ]]; do
+    number=$((number + 1))
+  done
+  command=train
+  flags=("${demonstration[@]}" --output_dir "$folder" ${flags[@]+"${flags[@]}"})
+  demonstration_folder=${folder#"$PWD"/}
+  run
+}
+
+# What the demonstration has left, and what to try next.
+show_results() {
+  [[ -n ${demonstration_folder-} ]] || return 0
+  cat >&2 <<EOF
+
+Left in $demonstration_folder:
+  report.html              the run on one page, for a browser
+  train_eval_results.txt   loss and accuracy of every epoch
+  metrics.jsonl            the same and every tenth step, for programs
+  model.safetensors        the weights; best.safetensors those of the best epoch
+  model.txt, args.txt      the architecture and every flag in effect
+
+Try next:
+  ./launch --dataset shapes --resize 32 --patch_size 4 --layer ConvNNAttention --num_epochs 3
+  ./launch data cifar10 --data_path Data && ./launch --resize 32 --patch_size 4
+  ./launch -np 1 evaluate --checkpoint $demonstration_folder/best.safetensors --dataset shapes
+EOF
+}

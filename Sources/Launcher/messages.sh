@@ -1,0 +1,74 @@
+# What mpirun and the run say of themselves: passed on, left out, noted.
+
+# Notes of an attempt, in the folder $notes:
+#   lost    what is known of the end: rank (or -), host, and a signal or one of the words below
+#   begun   there once the run has told of itself
+#   over    there once mpirun has told of an end; says how long it may take
+#   told    there once the filter has passed everything on
+
+# Passes lines on, but for mpirun's framed words on how a job ended: the program or `reason_of_loss` says
+# it better. What they tell goes into the notes.
+quiet_mpirun() {
+  # Ends with mpirun, not with a terminal, a pipe or a process group.
+  trap '' HUP INT TERM USR1 USR2 PIPE
+  local line block='' framed=0
+  while IFS= read -r line || [[ -n $line ]]; do
+    if [[ $line == --------------------* ]]; then
+      ((!framed)) || note_block
+      framed=$((1 - framed)) block=''
+    elif ((framed)); then
+      block+=$line$'\n'
+    elif [[ ! $line =~ ^mpirun:\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:rsh:\ Warning:\ setpgid ]]; then
+      [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
+      [[ ! $line =~ ^Stalled:\ rank ]] || note_end '- - stalled'
+      say "$line"
+    fi
+  done
+  [[ -z $block ]] || say "$block"
+  : >"$notes/told"
+}
+
+note_begin() {
+  : >"$notes/begun"
+  # Connections failed while ranks met, but they have met all the same.
+  [[ ! -s $notes/lost || $(<"$notes/lost") != *' connect '* ]] || rm -f "$notes/lost" "$notes/over"
+}
+
+# One framed message of mpirun, in `block`.
+note_block() {
+  local words=${block//$'\n'/ }
+  local place='process rank ([0-9]+) with PID [0-9]+ on node ([^ ]+)'
+  if [[ $words =~ $place\ exited\ on\ signal\ ([0-9]+ \([^\)]*\)) ]]; then
+    note_end "${BASH_REMATCH[1]} ${BASH_REMATCH[2]} ${BASH_REMATCH[3]}"
+  elif [[ $words =~ $place\ exiting\ improperly ]]; then
+    note_end "${BASH_REMATCH[1]} ${BASH_REMATCH[2]} early"
+  elif [[ $words =~ unexpectedly\ disconnected.*Peer\ host:\ *([^ ]+) ||
+    $words =~ lost\ communication.*[Rr]emote\ daemon:.*on\ node\ ([^ ]+) ]]; then
+    # How a rank there ended says more, where that is known.
+    [[ -s $notes/lost ]] || note_end "- ${BASH_REMATCH[1]} contact"
+  elif [[ $words =~ failed\ to\ TCP\ connect.*Local\ host:\ *([^ ]+).*Message:\ *(connect\(\)\ to\ [^ ]+) ||
+    $words =~ accepted\ a\ TCP\ connection\ from\ what.*Local\ host:\ *([^ ]+) ]]; then
+    # Later it is how other ranks notice an end.
+    [[ -e $notes/begun || -s $notes/lost ]] ||
+      note_end "- ${BASH_REMATCH[1]} connect ${BASH_REMATCH[2]-}" 30
+  elif [[ $words =~ could\ not\ change\ to\ the\ specified\ working\ directory:.*directory:\ (.*)\ Node:\ ([^ ]+) ]]; then
+    note_end "- ${BASH_REMATCH[2]} missing folder ${BASH_REMATCH[1]}"
+  elif [[ $words =~ could\ not\ access\ or\ execute\ an\ executable:.*Executable:\ (.*)\ Node:\ ([^ ]+) ]]; then
+    note_end "- ${BASH_REMATCH[2]} missing program ${BASH_REMATCH[1]}"
+  elif [[ $words =~ unable\ to\ reliably\ start\ one\ or\ more\ daemons ]]; then
+    say 'mpirun could not start its daemon, orted, on every host.'
+  elif [[ $words =~ not\ know\ how\ to\ route|terminated\ normally|non-zero\ status|MPI_ABORT\ was ]]; then
+    note_end ''
+  else
+    say "${block%$'\n'}"
+  fi
+}
+
+# Notes that the run is over, and how, unless $1 is empty; mpirun has $2 seconds to end.
+note_end() {
+  [[ -z $1 ]] || echo "$1" >"$notes/lost"
+  [[ -s $notes/over ]] || {
+    echo "${2:-15}" >"$notes/over"
+    kill -USR2 $$ 2>/dev/null || true
+  }
+}

@@ -1,0 +1,94 @@
+# Ranks, threads and the mpirun line.
+
+# Whether the user has set the parameter $1 of Open MPI. (Files do not count: distributions write them too.)
+is_set_for_mpi() {
+  local variable=OMPI_MCA_$1
+  [[ -n ${!variable-} || " $mpi_args " == *" $1 "* ]]
+}
+
+# Sets a parameter of Open MPI, unless the user has: mpirun takes none twice.
+set_for_mpi() { is_set_for_mpi "$1" || mpirun+=(--mca "$1" "$2"); }
+
+# Open MPI would use every network that two hosts seem to share: also bridges of containers and virtual
+# machines, which bear the same addresses everywhere and lead nowhere. There it waits for ever.
+choose_network() {
+  local network part
+  network=$(network_of_hosts)
+  [[ -n $network ]] || return 0
+  # Whoever has written of networks in a file means it.
+  ! grep -qsE '^[[:space:]]*(btl|oob)_tcp_if_(in|ex)clude[[:space:]]*=' \
+    ~/.openmpi/mca-params.conf /etc/openmpi/openmpi-mca-params.conf || return 0
+  for part in btl oob; do
+    is_set_for_mpi "${part}_tcp_if_exclude" || set_for_mpi "${part}_tcp_if_include" "$network"
+  done
+}
+
+plan() {
+  check_slurm
+  check_hosts
+  local cores
+  cores=$(usable_cores)
+  ((!in_slurm)) || plan_slurm
+  threads=${threads:-1}
+  if [[ -z $ranks ]] && ((!in_slurm)); then
+    if [[ -n $hosts$hostfile ]]; then ranks=$(slots)
+    else
+      ranks=$((cores / threads > 0 ? cores / threads : 1))
+      # The largest number of workers that every batch of the default size has shards for.
+      ((ranks * threads <= 16)) || ranks=$((16 / threads > 0 ? 16 / threads : 1))
+    fi
+  fi
+  [[ -z $ranks$min_ranks ]] || ((${min_ranks:-0} <= ${ranks:-$min_ranks})) ||
+    fail 10 "--min_ranks is $min_ranks, but the run begins with $ranks ranks. Give at most that."
+  mpirun=(mpirun)
+  [[ -z $ranks ]] || mpirun+=(-np "$ranks")
+  # Two runs on one host would be bound to the same cores.
+  mpirun+=(--bind-to none)
+  set_for_mpi orte_base_help_aggregate 1
+  if [[ -n $hosts$hostfile ]]; then
+    if [[ -n $hostfile ]]; then mpirun+=(--hostfile "$hostfile"); else mpirun+=(--host "$hosts"); fi
+    if ((ranks > $(slots))); then
+      say "Note: $ranks ranks share $(slots) slots of the hosts."
+      mpirun+=(--oversubscribe)
+      set_for_mpi mpi_yield_when_idle 1
+    fi
+  elif ((in_slurm)); then
+    local tasks
+    tasks=$(slurm_tasks)
+    if ((${ranks:-0} > ${tasks:-0} && ${tasks:-0} > 0)); then
+      say "Note: $ranks ranks share the $tasks tasks of the allocation."
+      mpirun+=(--oversubscribe)
+      set_for_mpi mpi_yield_when_idle 1
+    fi
+    [[ $end_signal == TERM ]] || set_for_mpi orte_launch_agent 'env --block-signal=TERM orted'
+  else
+    mpirun+=(--host "localhost:$ranks")
+    set_for_mpi pml ob1
+    set_for_mpi btl self,vader
+    if ((ranks * threads > cores)); then
+      say "Note: $ranks ranks x $threads threads share $cores cores."
+      mpirun+=(--oversubscribe)
+      set_for_mpi mpi_yield_when_idle 1
+    fi
+  fi
+  single_copy_works || set_for_mpi btl_vader_single_copy_mechanism none
+  if [[ -n $hosts$hostfile ]] || ((in_slurm)); then
+    # Other hosts get only what is named.
+    local name
+    for name in OPENBLAS_NUM_THREADS OMP_NUM_THREADS OPENBLAS_CORETYPE LD_LIBRARY_PATH CONVNN_ATTEMPT; do
+      [[ -z ${!name+set} ]] || mpirun+=(-x "$name")
+    done
+    mpirun+=(--wdir "$PWD")
+    # A host that is cut off without a word is given up after two minutes.
+    set_for_mpi oob_tcp_keepalive_time 60
+    set_for_mpi oob_tcp_keepalive_intvl 15
+    set_for_mpi oob_tcp_keepalive_probes 4
+  fi
+  [[ -z $hosts$hostfile ]] || choose_network
+  local extra=()
+  read -r -a extra <<<"$mpi_args"
+  mpirun+=("${extra[@]}")
+  flags=("${given[@]}")
+  [[ ! $command =~ ^(train|evaluate|bench)$ ]] || flags+=(--threads "$threads")
+  [[ -z $stall_timeout ]] || flags+=(--stall_timeout "$stall_timeout")
+}

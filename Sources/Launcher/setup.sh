@@ -1,0 +1,80 @@
+# Sets up the machine, builds and tests.
+
+packages=(libopenmpi-dev openmpi-bin libopenblas-dev libturbojpeg0-dev libjpeg-dev libpng-dev
+  libxxhash-dev pkg-config curl ca-certificates)
+build_flags=(-c release -Xswiftc -enable-testing)
+
+missing_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+  done
+}
+
+# Installs the distribution's packages that are missing; asks nothing.
+setup() {
+  if command -v dpkg-query >/dev/null; then
+    local missing=() administrator=()
+    mapfile -t missing < <(missing_packages)
+    if ((${#missing[@]})); then
+      if ((EUID)); then
+        sudo -n true 2>/dev/null ||
+          fail 10 "packages are missing. Run as root: apt-get install ${missing[*]}"
+        administrator=(sudo -n)
+      fi
+      say "Installing ${missing[*]}"
+      "${administrator[@]}" apt-get update -qq
+      "${administrator[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        fail 10 "the packages could not be installed: ${missing[*]}"
+    fi
+  elif ! command -v mpirun >/dev/null; then
+    fail 10 "no mpirun and no apt on this system. Install Open MPI, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
+  fi
+  command -v swift >/dev/null ||
+    fail 10 'no Swift compiler on PATH. Install Swift 6.2 or newer: swift.org/install'
+}
+
+build() { (cd "$repository" && swift build "${build_flags[@]}" "$@" >&2) || fail 10 'the build failed.'; }
+
+# Builds when a source is newer than the program.
+build_if_needed() {
+  [[ -z ${CONVNN_PROGRAM-} ]] || return 0
+  local newer
+  if [[ -x $program ]]; then
+    newer=$(find "$repository/Sources" "$repository/Package.swift" -newer "$program" \
+      -not -path '*/Launcher*' -print -quit)
+    [[ -n $newer ]] || return 0
+  fi
+  setup
+  build --product convnn
+  touch "$program"
+}
+
+run_tests() {
+  setup
+  build --build-tests
+  # A second pass: the list of tests is made from files that the first may just have written.
+  build --build-tests
+  local tests=$repository/.build/release/convnnPackageTests.xctest
+  local ranks output failed=0
+  output=$(mktemp)
+  say '== tests in one process'
+  (cd "$repository" && swift test "${build_flags[@]}" --skip-build --disable-xctest) || failed=1
+  allow_root
+  for ranks in 1 2 3 4; do
+    say "== distributed tests, $ranks ranks"
+    if ! mpirun --oversubscribe --mca mpi_yield_when_idle 1 -np "$ranks" \
+      "$tests" --testing-library swift-testing --filter Distributed >"$output" 2>&1 </dev/null; then
+      cat "$output" >&2
+      failed=1
+    fi
+    grep -E 'Test run with [1-9][0-9]* tests? .*passed' "$output" >&2 ||
+      { say "no distributed test ran on $ranks ranks"; failed=1; }
+  done
+  rm -f "$output"
+  say '== tests of the launcher'
+  "$repository/Tests/LaunchTests/run.sh" || failed=1
+  ((failed == 0)) || { say 'Some tests FAILED.'; exit 1; }
+  say 'All tests passed.'
+}
