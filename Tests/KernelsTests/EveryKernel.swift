@@ -14,29 +14,25 @@ enum EveryKernel {
   static let units = 0...(emulates ? Int32(CK_UNIT_TILE) : ck_product_unit())
   static let levels = 0...(emulates ? Int32(CK_LEVEL_AVX512) : ck_cpu_level())
 
-  /// As `ck_product`.
-  static func product(
-    _ unit: Int32, _ terms: Int32, _ m: Int, _ n: Int, _ k: Int, _ alpha: Float, _ a: ck_matrix,
-    _ b: ck_matrix, _ beta: Float, _ c: ck_matrix, _ finish: UnsafePointer<ck_finish>?
-  ) {
+  /// As `ck_product`, or `ck_float_product`.
+  typealias Product = (
+    Int32, Int32, Int, Int, Int, Float, ck_matrix, ck_matrix, Float, ck_matrix,
+    UnsafePointer<ck_finish>?
+  ) -> Void
+
+  /// What makes the products of a unit.
+  static func product(_ unit: Int32) -> Product {
     #if arch(x86_64)
-      if unit > ck_product_unit() {
-        return emulated_product(unit, terms, m, n, k, alpha, a, b, beta, c, finish)
-      }
+      if unit > ck_product_unit() { return emulated_product }
     #endif
-    ck_product(unit, terms, m, n, k, alpha, a, b, beta, c, finish)
+    return ck_product
   }
 
-  /// As `ck_float_product`.
-  static func floatProduct(
-    _ level: Int32, _ rounds: Int32, _ m: Int, _ n: Int, _ k: Int, _ alpha: Float, _ a: ck_matrix,
-    _ b: ck_matrix, _ beta: Float, _ c: ck_matrix, _ finish: UnsafePointer<ck_finish>?
-  ) {
+  /// What makes the products of floats of a level.
+  static func floatProduct(_ level: Int32) -> Product {
     #if arch(x86_64)
-      if level > ck_cpu_level() {
-        return emulated_float_product(level, rounds, m, n, k, alpha, a, b, beta, c, finish)
-      }
+      if level > ck_cpu_level() { return emulated_float_product }
     #endif
-    ck_float_product(level, rounds, m, n, k, alpha, a, b, beta, c, finish)
+    return ck_float_product
   }
 }

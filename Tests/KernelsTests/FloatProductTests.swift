@@ -171,9 +171,10 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
           let c = ck_matrix(base: $0.baseAddress, stride: stride, transposed: 0, is_bf16: 0)
           switch maker {
           case .kernels(let kernels):
-            EveryKernel.floatProduct(kernels, 0, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
+            EveryKernel.floatProduct(kernels)(
+              kernels, 0, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           case .split(let unit):
-            EveryKernel.product(unit, 3, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
+            EveryKernel.product(unit)(unit, 3, t.m, t.n, t.k, t.alpha, a, b, t.beta, c, finish)
           }
         }
       }

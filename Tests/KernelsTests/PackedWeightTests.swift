@@ -34,9 +34,9 @@ enum WeightMaker: CustomTestStringConvertible, Sendable {
         let c = ck_matrix(base: c.baseAddress, stride: n, transposed: 0, is_bf16: 0)
         switch self {
         case .kernels(let kernels, let rounds):
-          EveryKernel.floatProduct(kernels, rounds, m, n, k, 1, left, right, 0, c, nil)
+          EveryKernel.floatProduct(kernels)(kernels, rounds, m, n, k, 1, left, right, 0, c, nil)
         case .unit(let unit, let terms):
-          EveryKernel.product(unit, terms, m, n, k, 1, left, right, 0, c, nil)
+          EveryKernel.product(unit)(unit, terms, m, n, k, 1, left, right, 0, c, nil)
         }
       }
     }
