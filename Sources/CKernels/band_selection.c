@@ -1,4 +1,5 @@
 // The largest scores of a row: bisection for a threshold, then the columns that reach it.
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -83,7 +84,15 @@ KERNEL(void, ck_select_largest,
     // At least `count` scores reach `low`, fewer reach `high`. When no float lies between them, the
     // scores equal to `low` tie.
     uint32_t reached = count_reaching(&r, high);
-    if (reached >= count) low = high;
+    // Between numbers that are finite: there is no middle to an infinite one.
+    if (reached < count && high == INFINITY) {
+      high = FLT_MAX;
+      reached = count_reaching(&r, high);
+    }
+    if (reached >= count)
+      low = high;
+    else if (low == -INFINITY && count_reaching(&r, -FLT_MAX) >= count)
+      low = -FLT_MAX;
     while (reached != count) {
       float middle = 0.5f * low + 0.5f * high;
       if (!(middle > low && middle < high)) break;

@@ -15,8 +15,8 @@ public final class ProcessGroup: @unchecked Sendable {
   /// Seconds without a message after which waiting for other ranks counts as a stall.
   public var stallTimeout = 300.0
   private let batch: MessageBatch
-  /// By rank; empty until all have met.
-  private var hosts: [String] = []
+  /// Host names by rank; empty until all have met.
+  public private(set) var hosts: [String] = []
 
   /// Starts MPI; without mpirun this is a group of one.
   ///

@@ -4,7 +4,7 @@ import Foundation
 import Tensors
 
 /// Which part of an image of any size becomes the square input.
-public enum ImageFraming: String, Sendable, CaseIterable {
+public enum ImageFraming: String, Codable, Sendable, CaseIterable {
   /// The whole image, squashed to a square.
   case squash
   /// Training: random resized crop and flip; evaluation: shorter side to 256/224 of the size, then

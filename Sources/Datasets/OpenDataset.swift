@@ -2,7 +2,7 @@
 import Diagnostics
 
 /// `--dataset`.
-public enum DatasetKind: String, Sendable, CaseIterable {
+public enum DatasetKind: String, Codable, Sendable, CaseIterable {
   case cifar10
   case cifar100
   case imagenet

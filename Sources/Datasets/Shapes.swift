@@ -39,7 +39,8 @@ public final class ShapesDataset: Dataset {
   ]
   public let statistics = ChannelStatistics.shapes
   public let imageSize: Int?
-  public let isSlow = false
+  /// Drawing takes a millisecond at 64 px.
+  public var isSlow: Bool { size >= 64 }
   public let fingerprint: String
   private let size: Int
   private let firstImage: Int

@@ -7,7 +7,15 @@ public func systemErrorText(_ number: Int32 = errno) -> String { String(cString:
 /// The system's reason within an error of Foundation, whose own words hide it.
 public func systemReason(of error: any Error) -> String {
   var inner = error as NSError
-  while let next = inner.userInfo[NSUnderlyingErrorKey] as? NSError { inner = next }
-  return inner.domain == NSPOSIXErrorDomain
-    ? systemErrorText(Int32(inner.code)) : error.localizedDescription
+  while let next = inner.userInfo[NSUnderlyingErrorKey] as? any Error { inner = next as NSError }
+  if inner.domain == NSPOSIXErrorDomain { return systemErrorText(Int32(inner.code)) }
+  switch CocoaError.Code(rawValue: inner.code) {
+  case .fileNoSuchFile, .fileReadNoSuchFile: return systemErrorText(ENOENT)
+  case .fileReadNoPermission, .fileWriteNoPermission: return systemErrorText(EACCES)
+  case .fileWriteOutOfSpace: return systemErrorText(ENOSPC)
+  case .fileWriteVolumeReadOnly: return systemErrorText(EROFS)
+  default: break
+  }
+  let text = error.localizedDescription
+  return text.hasSuffix(".") ? String(text.dropLast()) : text
 }

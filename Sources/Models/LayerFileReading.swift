@@ -10,7 +10,7 @@ extension LayerFile {
     do {
       data = try Data(contentsOf: URL(fileURLWithPath: path))
     } catch {
-      throw RunError.data("\(path): cannot be read: \(systemReason(of: error))")
+      throw RunError.data("\(path): cannot be read: \(systemReason(of: error)).")
     }
     let (config, tensors) = try data.withUnsafeBytes { try LayerFile.parse($0, path: path) }
     try self.init(path: path, config: config, tensors: tensors)

@@ -48,9 +48,8 @@ extension ModelConfiguration {
   /// they take half a float, and norms are made again.
   public func leastActivationsPerImage(recomputes: Bool, precision: Precision) -> Double {
     let (t, d, m, s) = (Double(tokens), Double(width), Double(mlpWidth), Double(imageSize))
-    let inner = layer == .localAttention ? Double(numHeads * localHeadWidth) : d
     let (size, norm) = precision == .mixed ? (0.5, 0.0) : (1.0, d)
-    let attention = t * (size * (4 * inner + pairsPerToken) + norm)
+    let attention = t * (size * (projectionsPerToken + pairsPerToken) + norm)
     let block = attention + t * (size * (2 * m + d) + norm)
     let blocks = Double(recomputes ? min(numLayers - 1, 1) : numLayers - 1)
     // Standard attention keeps next to nothing of the last block.
@@ -73,6 +72,15 @@ extension ModelConfiguration {
     }
   }
 
+  /// Queries, keys, values and merged heads kept per token, or what a convolution keeps instead.
+  private var projectionsPerToken: Double {
+    switch layer {
+    case .localAttention: return 4 * Double(numHeads * localHeadWidth)
+    case .branchConv: return 4 * Double(branchWidth) + 2 * Double(width - branchWidth)
+    default: return 4 * Double(width)
+    }
+  }
+
   /// Probabilities kept per token, all heads.
   private var pairsPerToken: Double {
     let (t, h, k) = (Double(tokens), Double(numHeads), Double(neighbours))
@@ -87,7 +95,8 @@ extension ModelConfiguration {
       case .local: return h * min(t, window / 2 + 1)
       case .strided: return h * max(1, t / window)
       }
-    case .convNNAttention, .branchConv: return Double(convnnHeads) * k
+    case .convNNAttention: return Double(convnnHeads) * k
+    case .branchConv: return branchWidth > 0 ? Double(convnnHeads) * k : 0
     case .branchAttention:
       return (branchWidth > 0 ? Double(convnnHeads) * k : 0) + (branchWidth < width ? h * t : 0)
     }

@@ -21,6 +21,6 @@ public struct SplitResult: Codable, Sendable {
 /// One line of `train_eval_results.txt`.
 public func epochLine(epoch: Int, seconds: Double, train: SplitResult, test: SplitResult) -> String
 {
-  String(format: "[Epoch %03d] Time: %.4fs", epoch, seconds)
+  String(format: "[Epoch %03ld] Time: %.4fs", epoch, seconds)
     + " | [Train] \(train.text) | [Test] \(test.text)"
 }

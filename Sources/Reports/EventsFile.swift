@@ -42,7 +42,7 @@ public final class EventsFile {
     let second = max(Int(now.timeIntervalSince1970), (latest.max() ?? -1) + 1)
     let host = host.map { $0.isLetter || $0.isNumber || $0 == "-" ? String($0) : "_" }.joined()
     path = String(
-      format: "%@/%@%010d.%@.%d%@", folder, Self.prefix, second, host, getpid(), Self.suffix)
+      format: "%@/%@%010ld.%@.%d%@", folder, Self.prefix, second, host, getpid(), Self.suffix)
 
     var times: [Int: Double] = [:]
     for name in older {
@@ -68,6 +68,9 @@ public final class EventsFile {
       throw AtomicFile.failure(path, reason: systemReason(of: error))
     }
   }
+
+  /// Events are on disk when this returns, as far as that goes.
+  public func synchronize() { _ = fsync(handle.fileDescriptor) }
 
   /// Leaves the first record, or nothing of a file that has no more.
   private static func empty(_ file: String) throws {

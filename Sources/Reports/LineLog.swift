@@ -33,6 +33,11 @@ public final class LineLog {
     self.handle = handle
   }
 
+  /// Lines are on disk when this returns.
+  public func synchronize() throws {
+    guard fsync(handle.fileDescriptor) == 0 else { throw AtomicFile.failure(path) }
+  }
+
   public func write(_ line: String) throws {
     do { try handle.write(contentsOf: Data((line + "\n").utf8)) } catch {
       throw AtomicFile.failure(path, reason: systemReason(of: error))

@@ -8,6 +8,7 @@ public enum MetricsRecord: Sendable {
   case step(StepRecord)
   case epoch(EpochRecord)
   case data(DataRecord)
+  case slowRank(SlowRankRecord)
   case done(DoneRecord)
   /// An event of another version of the program.
   case other
@@ -60,16 +61,37 @@ public enum MetricsRecord: Sendable {
     }
   }
 
-  /// How an epoch was fed.
+  /// How an epoch was fed, and what it took.
   public struct DataRecord: Sendable {
     public var epoch: Int
     public var secondsWaiting: Double
     public var badImages: Int
+    /// Of the rank that has taken most since its start.
+    public var peakMegabytes: Int
 
-    public init(epoch: Int, secondsWaiting: Double, badImages: Int) {
+    public init(epoch: Int, secondsWaiting: Double, badImages: Int, peakMegabytes: Int) {
       self.epoch = epoch
       self.secondsWaiting = secondsWaiting
       self.badImages = badImages
+      self.peakMegabytes = peakMegabytes
+    }
+  }
+
+  /// A rank that the others waited for, up to this step.
+  public struct SlowRankRecord: Sendable {
+    public var epoch: Int
+    public var step: Int
+    public var rank: Int
+    public var host: String
+    /// Its time, divided by that of the median rank.
+    public var timesMedian: Double
+
+    public init(epoch: Int, step: Int, rank: Int, host: String, timesMedian: Double) {
+      self.epoch = epoch
+      self.step = step
+      self.rank = rank
+      self.host = host
+      self.timesMedian = timesMedian
     }
   }
 
@@ -119,6 +141,13 @@ extension MetricsRecord {
       return jsonObject([
         ("event", .text("data")), ("epoch", .integer(r.epoch)),
         ("seconds_waiting", .number(r.secondsWaiting)), ("bad_images", .integer(r.badImages)),
+        ("peak_memory_mb", .integer(r.peakMegabytes)),
+      ])
+    case .slowRank(let r):
+      return jsonObject([
+        ("event", .text("slow_rank")), ("epoch", .integer(r.epoch)), ("step", .integer(r.step)),
+        ("rank", .integer(r.rank)), ("host", .text(r.host)),
+        ("times_median", .number(r.timesMedian)),
       ])
     case .done(let r):
       return jsonObject([
@@ -167,7 +196,13 @@ extension MetricsRecord {
       self = .data(
         DataRecord(
           epoch: epoch, secondsWaiting: fields.secondsWaiting ?? .nan,
-          badImages: fields.badImages ?? 0))
+          badImages: fields.badImages ?? 0, peakMegabytes: fields.peakMegabytes ?? 0))
+    case "slow_rank":
+      guard let step = fields.step, let rank = fields.rank else { return nil }
+      self = .slowRank(
+        SlowRankRecord(
+          epoch: fields.epoch ?? 0, step: step, rank: rank, host: fields.host ?? "",
+          timesMedian: fields.timesMedian ?? .nan))
     case "done":
       guard let step = fields.step else { return nil }
       self = .done(
@@ -178,14 +213,18 @@ extension MetricsRecord {
   }
 
   private struct Fields: Decodable {
-    let event: String?
+    let event, host: String?
     let partial: Bool?
     let ranks, threads, parameters, bucketMegabytes, epoch, step, badImages, bestEpoch: Int?
+    let rank, peakMegabytes: Int?
     let loss, gradientNorm, lr, imagesPerSecond, seconds, secondsWaiting, bestTop1: Double?
+    let timesMedian: Double?
     let trainLoss, trainTop1, trainTop5, testLoss, testTop1, testTop5: Double?
 
     enum CodingKeys: String, CodingKey {
-      case event, partial, ranks, threads, parameters, epoch, step, loss, lr, seconds
+      case event, partial, ranks, threads, parameters, epoch, step, loss, lr, seconds, rank, host
+      case peakMegabytes = "peak_memory_mb"
+      case timesMedian = "times_median"
       case badImages = "bad_images"
       case bucketMegabytes = "bucket_mb"
       case bestEpoch = "best_epoch"
@@ -223,7 +262,7 @@ public struct RunHistory: Sendable {
     case .epoch(let record): epochs.append(record)
     case .data(let record): data[record.epoch] = record
     case .done: isDone = true
-    case .start, .other: break
+    case .start, .slowRank, .other: break
     }
   }
 

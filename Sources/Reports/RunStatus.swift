@@ -26,6 +26,13 @@ public func statusPosition(ofFile path: String) -> (step: Int, epoch: Int)? {
     .flatMap { try? JSONDecoder().decode(Position.self, from: $0) }.map { ($0.step, $0.epoch) }
 }
 
+/// The state that a `status.json` tells, if it does.
+public func statusState(ofFile path: String) -> String? {
+  struct State: Decodable { let state: String }
+  return FileManager.default.contents(atPath: path)
+    .flatMap { try? JSONDecoder().decode(State.self, from: $0) }?.state
+}
+
 /// In one piece of no less than the old length, so that nothing of the old text is left.
 private func overwrite(_ path: String, with line: String) -> Bool {
   let descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)

@@ -18,11 +18,14 @@ public enum AtomicFile {
     guard descriptor >= 0 else { throw failure(path) }
     do {
       let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-      do { try body(handle) } catch let error as RunError { throw error } catch {
+      do {
+        try body(handle)
+        guard !durable || fsync(descriptor) == 0 else { throw failure(path) }
+        // A network's file system may find only here that there is no room.
+        try handle.close()
+      } catch let error as RunError { throw error } catch {
         throw failure(path, reason: systemReason(of: error))
       }
-      guard !durable || fsync(descriptor) == 0 else { throw failure(path) }
-      try handle.close()
       guard rename(temporary, path) == 0 else { throw failure(path) }
       if durable { try syncFolder(folder) }
     } catch {

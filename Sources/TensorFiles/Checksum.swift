@@ -1,4 +1,4 @@
-// XXH64 of files: what checkpoints are checked by (`xxhsum -H64` prints the same).
+// XXH64 of files and tensors: what checkpoints are checked by (`xxhsum -H64` prints the same).
 import CXXHash
 import Diagnostics
 import Foundation
@@ -7,6 +7,15 @@ public enum Checksum {
   public static func hex(of data: Data) -> String {
     let value = data.withUnsafeBytes { XXH64($0.baseAddress, $0.count, 0) }
     return text(value)
+  }
+
+  /// XXH64 of pieces of memory, one behind the other.
+  public static func hex(of pieces: [UnsafeRawBufferPointer]) -> String {
+    guard let state = XXH64_createState() else { preconditionFailure("out of memory") }
+    defer { XXH64_freeState(state) }
+    XXH64_reset(state, 0)
+    for piece in pieces { _ = XXH64_update(state, piece.baseAddress, piece.count) }
+    return text(XXH64_digest(state))
   }
 
   /// XXH3 of memory: faster than reading it twice.

@@ -104,6 +104,11 @@ public struct SafetensorsFile: Sendable {
 
   public subscript(name: String) -> TensorEntry? { tensors.first { $0.name == name } }
 
+  /// XXH64 of all tensors' bytes, in their order.
+  public func contentChecksum() -> String {
+    data.withUnsafeBytes { Checksum.hex(of: [UnsafeRawBufferPointer(rebasing: $0[start...])]) }
+  }
+
   /// A tensor's bytes as they lie in the file.
   public func bytes(_ entry: TensorEntry) -> Data {
     data[
@@ -165,6 +170,10 @@ public struct TensorToWrite {
     self.shape = shape
     self.values = values
   }
+
+  public var bytes: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: values, count: shape.reduce(4, *))
+  }
 }
 
 /// Writes tensors in the order given, atomically. The bytes depend on nothing but the arguments.
@@ -183,7 +192,7 @@ public func writeSafetensors(
   }
   var offset = 0
   for tensor in tensors {
-    let size = tensor.shape.reduce(4, *)
+    let size = tensor.bytes.count
     let shape = tensor.shape.map(String.init).joined(separator: ",")
     entries.append(
       "\(quoted(tensor.name)):{\"dtype\":\"F32\",\"shape\":[\(shape)],"
@@ -197,10 +206,11 @@ public func writeSafetensors(
     try file.write(contentsOf: withUnsafeBytes(of: &length) { Data($0) })
     try file.write(contentsOf: Data(header))
     for tensor in tensors {
-      let bytes = tensor.shape.reduce(4, *)
+      let bytes = tensor.bytes
+      guard let base = bytes.baseAddress else { continue }
       try file.write(
         contentsOf: Data(
-          bytesNoCopy: UnsafeMutableRawPointer(mutating: tensor.values), count: bytes,
+          bytesNoCopy: UnsafeMutableRawPointer(mutating: base), count: bytes.count,
           deallocator: .none))
     }
   }

@@ -34,7 +34,7 @@ extension BucketChoice {
   var note: String {
     let others = candidates.map(String.init).joined(separator: ", ")
     return String(
-      format: "Gradients travel in buckets of %d MB, the best of %@ MB here (measured in %.2f s).",
+      format: "Gradients travel in buckets of %ld MB, the best of %@ MB here (measured in %.2f s).",
       megabytes, others, seconds)
   }
 }

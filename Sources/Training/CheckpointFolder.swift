@@ -21,13 +21,14 @@ public struct CheckpointFolder {
   /// and those of later steps, which belong to a course of the run that has been given up.
   func save(step: Int, _ body: (String) throws -> Void) throws {
     let files = FileManager.default
-    let name = String(format: "step-%08d", step)
+    let name = String(format: "step-%08ld", step)
     let final = "\(folder)/\(name)"
     let partial = "\(folder)/\(name).partial"
     try attempt("made") {
       try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
       try finishReplacement()
-      for stale in try files.contentsOfDirectory(atPath: folder) where stale.hasSuffix(".partial") {
+      for stale in try files.contentsOfDirectory(atPath: folder)
+      where stale.hasPrefix("step-") && stale.hasSuffix(".partial") {
         try files.removeItem(atPath: "\(folder)/\(stale)")
       }
       try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
@@ -40,8 +41,11 @@ public struct CheckpointFolder {
     }
     try attempt("named") { try files.moveItem(atPath: partial, toPath: final) }
     try AtomicFile.syncFolder(folder)
-    // The name `checkpoints` itself, which may be new.
-    try AtomicFile.syncFolder(URL(fileURLWithPath: folder).deletingLastPathComponent().path)
+    // The name `checkpoints` itself, which may be new, and that of the folder it lies in.
+    let output = URL(fileURLWithPath: folder).deletingLastPathComponent()
+    try AtomicFile.syncFolder(output.path)
+    // Whoever may not read its parent has not made it.
+    try? AtomicFile.syncFolder(output.deletingLastPathComponent().path)
     try attempt("tidied") {
       if files.fileExists(atPath: final + ".old") { try files.removeItem(atPath: final + ".old") }
       let older = names().filter { Self.step(of: $0) <= step }.dropLast(keep)
@@ -59,12 +63,15 @@ public struct CheckpointFolder {
     }
   }
 
+  /// Brings back what a kill has left set aside, before anything is asked about the folder.
+  func recover() throws { try attempt("brought back") { try finishReplacement() } }
+
   /// What a kill between two renames has left: a checkpoint set aside, whose successor has its name or,
   /// then it gets it back, has not.
   private func finishReplacement() throws {
     let files = FileManager.default
     let all = (try? files.contentsOfDirectory(atPath: folder)) ?? []
-    for old in all where old.hasSuffix(".old") {
+    for old in all where old.hasPrefix("step-") && old.hasSuffix(".old") {
       let name = String(old.dropLast(4))
       if all.contains(name) {
         try files.removeItem(atPath: "\(folder)/\(old)")
@@ -91,7 +98,7 @@ public struct CheckpointFolder {
   private func attempt(_ action: String, _ body: () throws -> Void) throws {
     do { try body() } catch let error as RunError { throw error } catch {
       throw RunError.configuration(
-        "A checkpoint in \(folder) could not be \(action): \(systemReason(of: error))\n"
+        "A checkpoint in \(folder) could not be \(action): \(systemReason(of: error)).\n"
           + "Look at the folder's permissions and the space left on its disk.")
     }
   }
@@ -107,24 +114,28 @@ public struct CheckpointFolder {
 
   /// Whether the checkpoint at `path` is one of this folder's, by whatever way the path goes.
   func contains(_ path: String) -> Bool {
-    let parent = URL(fileURLWithPath: path).deletingLastPathComponent()
-    return parent.resolvingSymlinksInPath()
-      == URL(fileURLWithPath: folder).resolvingSymlinksInPath()
+    let parent = URL(fileURLWithPath: path).resolvingSymlinksInPath().deletingLastPathComponent()
+    return parent == URL(fileURLWithPath: folder).resolvingSymlinksInPath()
   }
 
   private static func step(of name: String) -> Int { Int(name.dropFirst(5)) ?? 0 }
 
-  /// Forgets all checkpoints, for a run that starts over.
+  /// Forgets all checkpoints, for a run that starts over; what else lies there is not ours.
   func removeAll() throws {
-    guard FileManager.default.fileExists(atPath: folder) else { return }
-    try attempt("removed") { try FileManager.default.removeItem(atPath: folder) }
+    let files = FileManager.default
+    try attempt("removed") {
+      for name in (try? files.contentsOfDirectory(atPath: folder)) ?? []
+      where name.wholeMatch(of: /step-[0-9]+(\.partial|\.old)?/) != nil {
+        try files.removeItem(atPath: "\(folder)/\(name)")
+      }
+    }
   }
 
   /// The newest checkpoint whose checksums hold, and notes about newer damaged ones.
   ///
   /// - Throws: `RunError` (checkpointDamaged) when there are some and none is whole.
   func newestWhole() throws -> (path: String?, notes: [String]) {
-    try attempt("brought back") { try finishReplacement() }
+    try recover()
     var notes: [String] = []
     for name in names().reversed() {
       let path = "\(folder)/\(name)"

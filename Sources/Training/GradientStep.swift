@@ -20,6 +20,8 @@ struct StepResult {
   var replacedImages = 0
   var badImages: [BadImage] = []
   var seconds = StepSeconds()
+  /// What each rank took for its passes, waiting for images included.
+  var computing: [Double] = []
 }
 
 /// Where this rank's time went.
@@ -59,6 +61,11 @@ final class GradientStep {
   private var plan: ShardPlan { replica.plan }
   private var timeline: Timeline? { replica.timeline }
   private var parameters: FloatSlab { replica.parameters }
+
+  /// Shards that the busiest thread of each rank computes.
+  var shardsOfRanks: [Int] {
+    (0..<group.size).map { plan.shards(rank: $0, thread: 0).count }
+  }
 
   /// Steps of an epoch; the last, smaller batch counts.
   var perEpoch: Int { (imageCount + configuration.batchSize - 1) / configuration.batchSize }
@@ -155,7 +162,8 @@ final class GradientStep {
     }
     fault?.flip(step: step, rank: group.rank, parameters: parameters.base)
     replica.packed.forget()
-    result.seconds.waiting = (gathered.extra.map { $0[1] }.max() ?? computing) - computing
+    result.computing = gathered.extra.map { $0[1] }
+    result.seconds.waiting = (result.computing.max() ?? computing) - computing
     result.seconds.exchange =
       max(exchange.secondsInExchange - exchanged - result.seconds.waiting, 0)
     result.seconds.total = start.secondsUntilNow

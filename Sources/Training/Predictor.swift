@@ -14,12 +14,23 @@ public final class Predictor {
   private let classNames: [String]
   private let statistics: ChannelStatistics
 
-  /// - Parameter given: its model as the weights were trained with; its data set gives the normalisation,
-  ///   and the class names when it can be opened.
-  public init(_ given: RunConfiguration, weights path: String) throws {
+  /// - Parameters:
+  ///   - given: its model as the weights were trained with, but for the number of classes; its data set
+  ///     gives the normalisation.
+  ///   - data: gives the names of classes. Without it, or where another data set is given, the data set
+  ///     does, if it can be opened.
+  public init(
+    _ given: RunConfiguration, weights path: String, trainedOn data: WeightDescription.TrainingData?
+  ) throws {
     var c = given
-    c.resize = c.model.imageSize
     try c.validate(trains: false)
+    c.fitWithoutData()
+    // The classes of a folder of images are its own.
+    if let shape = try SafetensorsFile(path: path)["classifier.weight"]?.shape,
+      let classes = shape.first
+    {
+      c.model.numClasses = classes
+    }
     try c.validateModel(ranks: 1, trains: false)
     configuration = c
     engine = try VisionTransformer(
@@ -27,8 +38,11 @@ public final class Predictor {
     parameters = FloatSlab(count: engine.layout.count)
     try WeightFile(c.model, engine).read(into: parameters.base, from: path)
     let side = c.model.imageSize
-    let dataset = try? openDataset(c.dataset, split: .test, path: c.dataPath, resize: side)
-    let names = dataset?.classNames ?? []
+    let known = data.flatMap { $0.dataset == c.dataset ? $0.classNames : nil }
+    let names =
+      known
+      ?? (try? openDataset(c.dataset, split: .test, path: c.dataPath, resize: side))?.classNames
+      ?? []
     classNames =
       names.count == c.model.numClasses
       ? names : (0..<c.model.numClasses).map { "class \($0)" }
@@ -53,6 +67,14 @@ public final class Predictor {
       buffer, epoch: 0, index: 0, workspace: transform.makeWorkspace(), out: input.base)
     let logits = engine.logits(images: input.base, count: 1, parameters: parameters.base)
     let values = (0..<configuration.model.numClasses).map { Double(logits[$0]) }
+    guard values.allSatisfy(\.isFinite) else {
+      throw RunError(
+        .notFinite,
+        """
+        \(path): the model's output holds numbers that are not finite.
+        Its weights are not those of a run that went well: take an earlier checkpoint.
+        """)
+    }
     let largest = values.max() ?? 0
     let sum = values.reduce(0) { $0 + exp($1 - largest) }
     return values.indices.sorted { (values[$1], $0) < (values[$0], $1) }.map {
@@ -66,9 +88,9 @@ public final class Predictor {
     let side = configuration.model.imageSize
     guard let entry = file["input"], entry.shape.count == 4, entry.shape[1...] == [3, side, side]
     else {
-      let found = file["input"].map { "\($0.shape)" } ?? "no such tensor"
+      let found = file["input"].map { "tensor input is \($0.shape)" } ?? "there is no tensor input"
       throw RunError.data(
-        "\(path): tensor input is \(found), expected (B, 3, \(side), \(side)), normalised.")
+        "\(path): \(found), expected (B, 3, \(side), \(side)), normalised.")
     }
     let images = try file.floats("input")
     let classes = configuration.model.numClasses

@@ -19,11 +19,13 @@ struct RunDescription {
     let layout = trainer.replica.engines[0].layout
     stepsPerEpoch = trainer.step.perEpoch
     let gigaOperations = Double(trainer.replica.engines[0].operationsPerImage) * 1e-9
-    resultsHeader = String(format: "GFLOPs: %.4f Parameters: %d", gigaOperations, layout.count)
+    resultsHeader = String(format: "GFLOPs: %.4f Parameters: %ld", gigaOperations, layout.count)
     let facts = [
       ("num_classes", "\(c.model.numClasses)"), ("img_size", "\(c.model.imageSize)"),
       ("total_params", "\(layout.count)"), ("trainable_params", "\(layout.count)"),
       ("ranks", "\(trainer.group.size)"), ("threads", "\(c.threads)"),
+      ("device", "cpu"), ("cpu_level", "\(VectorLevel.best)"),
+      ("fp32_products", Matmul.singleProducts.rawValue), ("amp_unit", Matmul.unit.rawValue),
       ("blas_core", Matmul.coreName), ("products", Matmul.description(c.precision)),
     ]
     let flags = c.numerics.map { ($0.flag, $0.value) } + c.conduct.map { ($0.flag, $0.value) }
@@ -35,7 +37,8 @@ struct RunDescription {
     summary = """
       \(c.model.layer.rawValue), \(layout.count) parameters; \(c.dataset.rawValue), \
       \(trainer.train.count) + \(trainer.test.count) images of \(c.model.imageSize) px; \
-      \(trainer.group.size) ranks x \(c.threads) threads, \(c.resolvedShards) shards, micro-batch \
+      \(counted(trainer.group.size, "rank")) x \(counted(c.threads, "thread")), \
+      \(c.resolvedShards) shards, micro-batch \
       \(c.resolvedMicroBatch), products of \(Matmul.description(c.precision))
       """
   }
@@ -96,4 +99,9 @@ struct RunDescription {
     ]
     return lines.joined(separator: "\n") + "\n"
   }
+}
+
+/// For example "1 rank" and "2 ranks".
+private func counted(_ count: Int, _ noun: String) -> String {
+  "\(count) \(noun)\(count == 1 ? "" : "s")"
 }

@@ -12,7 +12,10 @@ final class RunReports {
   private let folder: String
   private let trainer: RunDescription
   private let metrics: LineLog
-  private let events: EventsFile
+  /// nil after it could not be written.
+  private var events: EventsFile?
+  private var eventsAreMissing = false
+  private let host: String
   /// What metrics.jsonl holds.
   private var history: RunHistory
   private let results: LineLog
@@ -21,10 +24,11 @@ final class RunReports {
   private var lastProgress = ContinuousClock.now
   private var lastStatus = ContinuousClock.now
   private var imagesSinceProgress = 0
-  private var secondsWaiting = 0.0
-  private var lastEpoch = ContinuousClock.now
   private var replacedInEvaluation = 0
   private let badImages: BadImageList
+  private var pace: RankPace
+  private var paceWindow = ContinuousClock.now
+  private let hosts: [String]
   private var position: (step: Int, epoch: Int)
   /// report.html could not be written the last time.
   private var pageIsMissing = false
@@ -38,7 +42,8 @@ final class RunReports {
     folder = configuration.outputFolder
     self.trainer = RunDescription(trainer)
     let state = trainer.state
-    position = (state.step, state.epoch)
+    // Before an epoch's first step the last one is that of the epoch before.
+    position = (state.step, max(state.stepInEpoch > 0 ? state.epoch : state.epoch - 1, 1))
     var history = RunHistory()
     metrics = try LineLog(path: "\(folder)/metrics.jsonl") { line in
       guard resumed, let record = MetricsRecord(line: line),
@@ -48,9 +53,9 @@ final class RunReports {
       return true
     }
     self.history = history
-    events = try EventsFile(
-      folder: folder, host: trainer.group.hostName, history: history,
-      stepsPerEpoch: self.trainer.stepsPerEpoch, step: state.step)
+    host = trainer.group.hostName
+    hosts = trainer.group.hosts
+    pace = RankPace(shards: trainer.step.shardsOfRanks)
     badImages = try BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
     // Closing lines that an attempt was killed in the midst of are told again as a whole.
     let isTold = history.isDone
@@ -58,6 +63,8 @@ final class RunReports {
       resumed
         && (complete ? isTold || !Self.isClosing($0) : Self.isBefore(state, result: $0))
     }
+    // Before any work is done, a file that cannot be written is worth an error; later these two never are.
+    if Attempt.number == 0 { try openEvents() } else { reopenEvents() }
     if !resumed {
       try tell(
         .start(
@@ -66,10 +73,10 @@ final class RunReports {
       try results.write(self.trainer.resultsHeader)
     }
     if state.step > 0, !complete || !resumed { try tell(.resume(step: state.step)) }
+    // What another command asks of a run that has ended is not what it was.
+    guard !complete else { return }
     try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    guard !complete else { return }
-    // Before any work is done, a page that cannot be written is worth an error; later it never is.
     if Attempt.number == 0 { try writePage("running") } else { refreshPage("running") }
     try tellStatus("running")
   }
@@ -77,6 +84,7 @@ final class RunReports {
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
     switch record {
     case .step(let record): record.step <= state.step
+    case .slowRank(let record): record.step <= state.step
     case .epoch(let record): record.epoch < state.epoch
     case .data(let record): record.epoch < state.epoch
     case .done: false
@@ -99,10 +107,44 @@ final class RunReports {
     try metrics.write(record.line)
     history.add(record)
     switch record {
-    case .step(let record): try events.write(record.scalars, step: record.step)
-    case .epoch(let record): try events.write(record.scalars, step: position.step)
-    case .start, .resume, .data, .done, .other: break
+    case .step(let record): writeEvent(record.scalars, step: record.step)
+    case .epoch(let record): writeEvent(record.scalars, step: position.step)
+    case .start, .resume, .data, .slowRank, .done, .other: break
     }
+  }
+
+  private func openEvents() throws {
+    events = try EventsFile(
+      folder: folder, host: host, history: history, stepsPerEpoch: trainer.stepsPerEpoch,
+      step: position.step)
+  }
+
+  /// The file is made of what `metrics.jsonl` holds: a run does not end for want of it.
+  private func writeEvent(_ scalars: [(tag: String, value: Double)], step: Int) {
+    do { try events?.write(scalars, step: step) } catch { missEvents(error) }
+  }
+
+  private func reopenEvents() {
+    guard events == nil else { return }
+    do {
+      try openEvents()
+      eventsAreMissing = false
+    } catch { missEvents(error) }
+  }
+
+  private func missEvents(_ error: any Error) {
+    events = nil
+    if !eventsAreMissing {
+      say("Note: \(error)\nThe run goes on; the file is tried again after every epoch.")
+    }
+    eventsAreMissing = true
+  }
+
+  /// What has been told is on disk when this returns.
+  func synchronize() throws {
+    try metrics.synchronize()
+    try results.synchronize()
+    events?.synchronize()
   }
 
   /// The status comes last: when it says that the run has ended, all else is there.
@@ -151,18 +193,18 @@ final class RunReports {
     }
     lastLine = .now
     lastProgress = .now
-    lastEpoch = .now
   }
 
   func step(_ result: StepResult, state: RunState, learningRate: Double) throws {
     position = (state.step, state.epoch)
     imagesSinceLine += result.statistics.images
     imagesSinceProgress += result.statistics.images
-    secondsWaiting += result.secondsWaiting
     try badImages.add(result.badImages, split: "train")
     let loss = result.statistics.loss / Double(result.statistics.images)
     progress(result, state, loss: loss, learningRate: learningRate)
     noteStep()
+    pace.add(result.computing, step: state.step)
+    if paceWindow.secondsUntilNow > 60 { try notePace(state) }
     guard state.step % configuration.logEvery == 0 else { return }
     let speed = Double(imagesSinceLine) / max(lastLine.secondsUntilNow, 1e-9)
     try tell(
@@ -183,6 +225,24 @@ final class RunReports {
     lastStatus = .now
   }
 
+  /// Names a rank that holds up the others.
+  private func notePace(_ state: RunState) throws {
+    paceWindow = .now
+    guard let slow = pace.close() else { return }
+    try tell(
+      .slowRank(
+        .init(
+          epoch: state.epoch, step: state.step, rank: slow.rank, host: hosts[slow.rank],
+          timesMedian: slow.timesMedian)))
+    say(
+      String(
+        format:
+          "Note: rank %ld on %@ took %.1f times as long as the median rank in steps %ld to %ld; all wait"
+          + " for it. Look at that host's load, clock, memory and data.",
+        slow.rank, hosts[slow.rank], slow.timesMedian, slow.steps.lowerBound, slow.steps.upperBound)
+    )
+  }
+
   private func progress(
     _ result: StepResult, _ state: RunState, loss: Double, learningRate: Double
   ) {
@@ -198,7 +258,7 @@ final class RunReports {
     say(
       String(
         format:
-          "epoch %3d  step %5d/%d  loss %.4f  lr %.1e  norm %.2f  %.0f img/s  left %d:%02d:%02d",
+          "epoch %3ld  step %5ld/%ld  loss %.4f  lr %.1e  norm %.2f  %.0f img/s  left %ld:%02ld:%02ld",
         state.epoch, state.stepInEpoch, total, loss, learningRate, result.gradientNorm, speed,
         left / 3600, left / 60 % 60, left % 60))
     imagesSinceProgress = 0
@@ -206,12 +266,14 @@ final class RunReports {
   }
 
   func evaluated(_ evaluator: Evaluator) throws {
-    secondsWaiting += evaluator.secondsWaiting
     replacedInEvaluation = evaluator.replacedImages
     try badImages.add(evaluator.badImages, split: "test")
   }
 
-  func epoch(_ state: RunState, learningRate: Double, test: SplitResult) throws {
+  /// - Parameter peakMemory: of the rank that has taken most, in bytes.
+  func epoch(
+    _ state: RunState, learningRate: Double, test: SplitResult, peakMemory: Int
+  ) throws {
     let seconds = state.epochSeconds.last ?? 0
     let train = state.training.result
     let speed = Double(state.training.images) / max(seconds, 1e-9)
@@ -222,22 +284,26 @@ final class RunReports {
           epoch: state.epoch, train: train, test: test, learningRate: learningRate,
           seconds: seconds, imagesPerSecond: speed,
           isPartial: state.stepInEpoch < trainer.stepsPerEpoch)))
+    let secondsWaiting = state.secondsWaiting ?? 0
     let replaced = state.replacedImages + replacedInEvaluation
     try tell(
-      .data(.init(epoch: state.epoch, secondsWaiting: secondsWaiting, badImages: replaced)))
+      .data(
+        .init(
+          epoch: state.epoch, secondsWaiting: secondsWaiting, badImages: replaced,
+          peakMegabytes: peakMemory / 1_000_000)))
     say(
       String(
         format:
-          "epoch %3d  train loss %.4f top-1 %.2f %%  test loss %.4f top-1 %.2f %%  %.1f s  %.1f img/s"
+          "epoch %3ld  train loss %.4f top-1 %.2f %%  test loss %.4f top-1 %.2f %%  %.1f s  %.1f img/s"
           + "  waiting for data %.1f %%",
         state.epoch, train.loss, train.top1, test.loss, test.top1, seconds, speed,
-        100 * secondsWaiting / max(lastEpoch.secondsUntilNow, 1e-9)))
+        100 * secondsWaiting / max(seconds, 1e-9)))
     if replaced > 0 {
       say("           \(replaced) damaged images replaced by others, see \(badImages.path)")
     }
-    secondsWaiting = 0
-    lastEpoch = .now
     replacedInEvaluation = 0
+    try notePace(state)
+    reopenEvents()
     try tellState("running")
     imagesSinceLine = 0
     lastLine = .now
@@ -249,19 +315,25 @@ final class RunReports {
     let mean = state.epochSeconds.reduce(0, +) / Double(max(state.epochSeconds.count, 1))
     try results.write(String(format: "Average Epoch Time: %.4fs", mean))
     try results.write(
-      String(format: "Max Accuracy: %.4f%% at Epoch %d", state.bestTop1, state.bestEpoch))
+      String(format: "Max Accuracy: %.4f%% at Epoch %ld", state.bestTop1, state.bestEpoch))
     try tell(
       .done(.init(step: state.step, bestTop1: state.bestTop1, bestEpoch: state.bestEpoch)))
     try tellState("done", reason: "complete")
+    let peak = history.data.values.map(\.peakMegabytes).max() ?? 0
     say(
       String(
-        format: "Best test top-1 %.2f %% (epoch %d). Results: %@", state.bestTop1,
-        state.bestEpoch, folder))
+        format: "Best test top-1 %.2f %% (epoch %ld). Peak memory of a rank %ld MB. Results: %@",
+        state.bestTop1, state.bestEpoch, peak, folder))
   }
 
   func alreadyComplete(_ state: RunState) throws {
     if history.isDone {
-      try tellState("done", reason: "complete")
+      try badImages.sort()
+      // Made of this command's flags, which may be others than the run's.
+      if !FileManager.default.fileExists(atPath: "\(folder)/report.html") {
+        refreshPage("done", reason: "complete")
+      }
+      try tellStatus("done", reason: "complete")
     } else {
       // An attempt was killed at the very end. Its checkpoint leaves out a part of an epoch.
       var told = state

@@ -2,6 +2,7 @@
 import Diagnostics
 import Foundation
 import Optimizers
+import TensorFiles
 import Tensors
 
 /// With the weights and the optimizer's moments, everything needed to go on; it names no rank, so any
@@ -18,9 +19,14 @@ public struct RunState: Codable, Sendable {
   public var replacedImages = 0
   public var bestTop1 = -1.0
   public var bestEpoch = 0
+  /// XXH64 of the tensors of `best.safetensors`.
+  public var bestChecksum: String?
   public var epochSeconds: [Double] = []
   /// Seconds that earlier attempts spent on this epoch.
   public var secondsInEpoch = 0.0
+  /// Of these, on the rank that waited longest, those in which a thread waited for images; not known to
+  /// checkpoints of earlier versions.
+  public var secondsWaiting: Double?
   /// The run had reached its end.
   public var finished = false
   public var schedule: LearningRateSchedule
@@ -28,6 +34,21 @@ public struct RunState: Codable, Sendable {
   public var configuration: [ConfigurationItem]
   /// What made matrix products: `Matmul.arithmetic`.
   public var products: String
+  /// The file that the run began with; nil for random weights.
+  public var firstWeights: FirstWeights?
+
+  public struct FirstWeights: Codable, Equatable, Sendable {
+    /// As it was given.
+    public let path: String
+    /// XXH64 of the file.
+    public let checksum: String
+
+    /// - Throws: `RunError` (configuration) for a file that cannot be read.
+    init(path: String) throws {
+      self.path = path
+      checksum = try Checksum.hex(ofFile: path)
+    }
+  }
 
   public struct ConfigurationItem: Codable, Equatable, Sendable {
     /// Without its dashes; what is no flag has a space in it.
@@ -72,6 +93,7 @@ public struct RunState: Codable, Sendable {
     self.epoch = epoch
     stepInEpoch = 0
     secondsInEpoch = 0
+    secondsWaiting = 0
     training.reset()
     replacedImages = 0
   }

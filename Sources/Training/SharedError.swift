@@ -5,6 +5,8 @@ import Diagnostics
 /// An error that all ranks throw together, so that one of them can tell it and all can end in order.
 public struct SharedError: Error {
   public let error: RunError
+
+  public init(error: RunError) { self.error = error }
 }
 
 extension ProcessGroup {

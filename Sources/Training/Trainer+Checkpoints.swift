@@ -3,6 +3,7 @@ import Collectives
 import Diagnostics
 import Foundation
 import Optimizers
+import Reports
 import TensorFiles
 import Tensors
 
@@ -14,9 +15,11 @@ extension Trainer {
 
   /// Writes a checkpoint; all ranks call it after the same step.
   ///
-  /// - Parameter state: where a later run goes on.
-  func save(_ state: RunState) throws {
-    try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state) }
+  /// - Parameters:
+  ///   - state: where a later run goes on.
+  ///   - reports: what they have told, a run that goes on from there does not tell again.
+  func save(_ state: RunState, _ reports: RunReports?) throws {
+    try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state, reports) }
   }
 
   /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
@@ -24,12 +27,24 @@ extension Trainer {
     try checkWeights(group.allGather(replica.fingerprint), "After step \(state.step)")
   }
 
-  private func writeCheckpoint(_ state: RunState) throws {
+  private func writeCheckpoint(_ state: RunState, _ reports: RunReports?) throws {
     try compareWeights()
+    // The same on all ranks.
+    guard parameters.buffer.allSatisfy(\.isFinite) else {
+      throw SharedError(
+        error: RunError(
+          .notFinite,
+          """
+          After step \(state.step) some weights are not finite.
+          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data; \
+          checkpoints of earlier steps are kept.
+          """))
+    }
     let moments = replica.optimizer.moments
     let whole = try replica.exchange.gatherSlices(moments.map { UnsafePointer($0.slab.base) })
     try group.together {
       guard group.rank == 0 else { return }
+      try reports?.synchronize()
       try checkpoints.save(step: state.step) { folder in
         try weightFile.write(parameters.base, to: "\(folder)/weights.safetensors")
         let tensors = zip(moments, whole).flatMap { moment, slab in
@@ -59,7 +74,10 @@ extension Trainer {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       } catch {
         throw RunError.configuration(
-          "--output_dir \(folder) cannot be made: \(systemReason(of: error))")
+          """
+          --output_dir \(folder) cannot be made: \(systemReason(of: error)).
+          Give a folder where you may write.
+          """)
       }
       guard access(folder, W_OK) == 0 else {
         throw RunError.configuration(
@@ -94,12 +112,29 @@ extension Trainer {
     if let path {
       try adopt(path)
     } else {
+      try refuseToOverwrite()
       if let file = configuration.initFrom {
         try weightFile.read(into: parameters.base, from: file)
+        state.firstWeights = try .init(path: file)
       }
       try checkpoints.removeAll()
     }
     return path
+  }
+
+  /// A run that is done cannot be gone on with when it has left no checkpoint, nor is it worth nothing.
+  ///
+  /// - Throws: `RunError` (configuration).
+  private func refuseToOverwrite() throws {
+    let folder = configuration.outputFolder
+    guard configuration.resume == "auto", Attempt.number == 0,
+      statusState(ofFile: "\(folder)/status.json") == "done"
+    else { return }
+    throw RunError.configuration(
+      """
+      --output_dir \(folder) holds the results of a run that is done, and no checkpoint to go on from.
+      Give another folder, or --resume never to start over in this one.
+      """)
   }
 
   /// Whether the run in the folder cannot go on; or else this one, which may be another, is refused.
@@ -109,6 +144,7 @@ extension Trainer {
   }
 
   private func checkpointToResume() throws -> String? {
+    try checkpoints.recover()
     // Started again by the launcher: what lies in the folder is this run's, whatever it began with.
     let isRestart = Attempt.number > 0 && !checkpoints.isEmpty
     switch isRestart ? "auto" : configuration.resume {
@@ -154,39 +190,69 @@ extension Trainer {
       }
       stored.schedule.epochs = configuration.epochs
     }
+    try checkFirstWeights(stored, path)
     guard stored.stepInEpoch <= step.perEpoch else {
       throw RunError(
         .checkpointDamaged,
         "\(path)/state.json: step \(stored.stepInEpoch) of an epoch that has \(step.perEpoch)."
       )
     }
-    if stored.products != state.products {
-      say(
-        """
-        Note: so far products were made as \(stored.products), now as \(state.products): last bits will \
-        differ from those of a run that never stopped.
-        """)
-      stored.products = state.products
-    }
+    let products = state.products
     try weightFile.read(into: parameters.base, from: "\(path)/weights.safetensors")
     state = stored
-    if checkpoints.contains(path) {
-      try checkpoints.removeAll(after: state.step)
-    } else {
-      try takeOver(path)
+    if state.products != products, !isComplete {
+      say(
+        """
+        Note: so far products were made as \(state.products), now as \(products): last bits will differ \
+        from those of a run that never stopped.
+        """)
+      state.products = products
     }
+    if checkpoints.contains(path) { try checkpoints.removeAll(after: state.step) }
+    if configuration.resume == path { try takeOver(path) }
   }
 
-  /// The weights that a run in another folder has left belong into this one, as far as they are there.
+  /// - Throws: `RunError` (configuration) where `--init_from` names other weights than the run began with.
+  private func checkFirstWeights(_ stored: RunState, _ path: String) throws {
+    guard let file = configuration.initFrom, file != stored.firstWeights?.path else { return }
+    let given = try RunState.FirstWeights(path: file)
+    guard given.checksum != stored.firstWeights?.checksum else { return }
+    let first = stored.firstWeights.map { "with those of \($0.path)" } ?? "with random weights"
+    throw RunError.configuration(
+      """
+      \(path) belongs to a run that began \(first), not with those of --init_from \(file).
+      Leave --init_from out to go on with it, or give another --output_dir, or --resume never to start over.
+      """)
+  }
+
+  /// The weights that lie beside a checkpoint which the user has named may be those of another folder, or
+  /// of a later epoch.
   private func takeOver(_ path: String) throws {
     let folder = configuration.outputFolder
+    let best =
+      URL(fileURLWithPath: path).resolvingSymlinksInPath()
+      .deletingLastPathComponent().deletingLastPathComponent().path + "/best.safetensors"
+    let ownBest = "\(folder)/best.safetensors"
     try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
-    let best = "\(path)/../../best.safetensors"
-    if let data = FileManager.default.contents(atPath: best) {
-      try AtomicFile.write(data, to: "\(folder)/best.safetensors")
-    } else {
-      (state.bestTop1, state.bestEpoch) = (-1, 0)
+    // The checkpoint may hold them itself.
+    if state.bestEpoch > 0, state.stepInEpoch == 0, state.bestEpoch == state.epoch - 1 {
+      state.bestChecksum = try weightFile.write(parameters.base, to: ownBest)
+      return
     }
+    guard let expected = state.bestChecksum, try weightFile.checksum(of: best) == expected else {
+      if state.bestEpoch > 0 {
+        say(
+          "Note: the best weights up to this checkpoint, of epoch \(state.bestEpoch), are not there any"
+            + " more; best.safetensors will be the best from here on.")
+      }
+      if !isAtEnd { (state.bestTop1, state.bestEpoch, state.bestChecksum) = (-1, 0, nil) }
+      try? FileManager.default.removeItem(atPath: ownBest)
+      return
+    }
+    guard !checkpoints.contains(path), let data = FileManager.default.contents(atPath: best) else {
+      return
+    }
+    try AtomicFile.write(data, to: ownBest)
   }
 
   /// Rank 0 reads the optimizer's moments, every rank keeps its slice.

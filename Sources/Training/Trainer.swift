@@ -53,7 +53,10 @@ public final class Trainer {
     evaluator = Evaluator(
       group: group, engines: replica.engines, loader: testLoader, criterion: c.criterion,
       meanOverBatches: c.model.referenceQuirks ? c.batchSize : nil)
-    weightFile = WeightFile(c.model, replica.engines[0])
+    weightFile = WeightFile(
+      c.model, replica.engines[0],
+      data: .init(
+        dataset: c.dataset, imagenetTransform: c.imagenetTransform, classNames: train.classNames))
     state = RunState(
       c, data: ["training data": train.fingerprint, "test data": test.fingerprint])
   }
@@ -85,14 +88,14 @@ public final class Trainer {
 
   var parameters: FloatSlab { replica.parameters }
 
-  private var isAtEnd: Bool { isAtEnd(state) }
+  var isAtEnd: Bool { isAtEnd(state) }
 
   private func isAtEnd(_ state: RunState) -> Bool {
     state.epoch > configuration.epochs
       || (configuration.maxSteps > 0 && state.step >= configuration.maxSteps)
   }
 
-  private var isComplete: Bool { state.finished && isAtEnd }
+  var isComplete: Bool { state.finished && isAtEnd }
 
   /// The run was killed after `--max_steps` steps, before it had told what came of them.
   private var hasUnreportedEpoch: Bool { isAtEnd && state.stepInEpoch > 0 && !state.finished }
@@ -115,10 +118,11 @@ public final class Trainer {
         state.stepInEpoch += 1
         state.training.add(result.statistics)
         state.replacedImages += result.replacedImages
+        state.secondsWaiting = (state.secondsWaiting ?? 0) + result.secondsWaiting
         try reports?.step(result, state: state, learningRate: rate)
         if result.stopRequested && !isAtEnd {
           state.secondsInEpoch += start.secondsUntilNow
-          try save(state)
+          try save(state, reports)
           return try preempted(state, reports)
         }
         if isDue(configuration.checkpointEvery, state.step), state.stepInEpoch < step.perEpoch,
@@ -126,7 +130,7 @@ public final class Trainer {
         {
           var resumable = state
           resumable.secondsInEpoch += start.secondsUntilNow
-          try save(resumable)
+          try save(resumable, reports)
         }
       }
       let isWhole = state.stepInEpoch == step.perEpoch
@@ -174,11 +178,10 @@ public final class Trainer {
     state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
     let isBest = noteBest(test)
     state.schedule.observe(testLoss: test.loss)
-    try reports?.epoch(state, learningRate: rate, test: test)
-    try writeWeights(isBest: isBest)
+    try tellEpoch(rate, test, isBest: isBest, reports)
     state.beginEpoch(state.epoch + 1)
     state.finished = endsRun
-    if saves { try save(state) }
+    if saves { try save(state, reports) }
     return true
   }
 
@@ -195,11 +198,10 @@ public final class Trainer {
     state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
     // A later run forgets this evaluation, and has to find the best weights of whole epochs.
     let isBest = state.bestEpoch == 0 && noteBest(test)
-    try reports?.epoch(state, learningRate: rate, test: test)
-    try writeWeights(isBest: isBest)
+    try tellEpoch(rate, test, isBest: isBest, reports)
     state.finished = true
     resumable.finished = true
-    if keepsCheckpoints { try save(resumable) }
+    if keepsCheckpoints { try save(resumable, reports) }
     return true
   }
 
@@ -214,12 +216,12 @@ public final class Trainer {
   ) throws -> SplitResult? {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
-    if saves { try save(resumable) }
+    if saves { try save(resumable, reports) }
     let means = try replica.timeline.span("evaluate", state.epoch) {
       try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
     }
     guard let means else {
-      if !saves { try save(resumable) }
+      if !saves { try save(resumable, reports) }
       _ = try preempted(resumable, reports)
       return nil
     }
@@ -234,6 +236,7 @@ public final class Trainer {
     }
     // Before the weights are written.
     try compareWeights()
+    state.secondsWaiting = (state.secondsWaiting ?? 0) + evaluator.secondsWaiting
     try reports?.evaluated(evaluator)
     return means.result
   }
@@ -245,11 +248,21 @@ public final class Trainer {
     return true
   }
 
-  private func writeWeights(isBest: Bool) throws {
-    guard group.rank == 0 else { return }
+  /// What an epoch has come to, in the reports and as weights.
+  private func tellEpoch(
+    _ rate: Double, _ test: SplitResult, isBest: Bool, _ reports: RunReports?
+  ) throws {
+    let peaks = try group.allGather([Double(MemoryUse.peak)]).map { $0[0] }
     let folder = configuration.outputFolder
-    try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
-    if isBest { try weightFile.write(parameters.base, to: "\(folder)/best.safetensors") }
+    try group.together {
+      guard group.rank == 0 else { return }
+      try reports?.epoch(
+        state, learningRate: rate, test: test, peakMemory: Int(peaks.max() ?? 0))
+      try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
+      guard isBest else { return }
+      state.bestChecksum = try weightFile.write(
+        parameters.base, to: "\(folder)/best.safetensors")
+    }
   }
 }
 

@@ -54,6 +54,8 @@ enum KernelChoice {
       try settle(core: flags.blasCore)
     }
     Matmul.useOneThread()
+    // As compute threads do: the same bits whoever computes.
+    ck_flush_denormals()
   }
 
   private static func settle(core choice: String?) throws {

@@ -52,7 +52,8 @@ import Testing
         ]
       })
     #expect(result.code == 10, "\(result.errors)")
-    expectOneMessage(result, ["missing could not be read"] + (odd > 0 ? ["Rank 1 on \(host)"] : []))
+    expectOneMessage(
+      result, ["there is no \(folder.path)/missing"] + (odd > 0 ? ["Rank 1 on \(host)"] : []))
   }
 
   @Test("evaluation on data of different classes") func evaluation() throws {

@@ -34,6 +34,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--batch_size 0", 10, "--batch_size", "0"),
       Mistake("--batch_size -3", 10, "--batch_size", "-3"),
       Mistake("--lr nan", 10, "--lr", "nan"), Mistake("--lr inf", 10, "--lr", "inf"),
+      Mistake("--criterion MSE --label_smoothing 0.1", 10, "--label_smoothing", "CrossEntropy"),
+      Mistake("--inject kill:rank=3,step=1", 10, "--inject", "rank 3"),
       Mistake("--clip_grad_norm=-1", 10, "--clip_grad_norm", "-1"),
       Mistake("--num_heads 5", 10, "--num_heads", "5", "24"),
       Mistake("--patch_size 5", 10, "--patch_size", "5", "16"),
@@ -95,6 +97,21 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       #expect(lines <= 6, "\(message)")
       #expect(!FileManager.default.fileExists(atPath: run + "/metrics.jsonl"))
     }
+  }
+
+  @Test("weights that are not finite replace no checkpoint", arguments: [nil, 2])
+  func infiniteWeights(ranks: Int?) throws {
+    let folder = try TemporaryFolder()
+    let flags =
+      Self.small.dropLast(3) + [
+        "--batch_size", "5000", "--num_epochs", "3", "--scheduler", "step", "--lr_step", "1",
+        "--lr_gamma", "1e38", "--checkpoint_keep", "1", "--no_progress", "--output_dir",
+        folder.path,
+      ]
+    let result = try Program.run(ranks: ranks, Array(flags))
+    #expect(result.code == 12 && result.errors.contains("--lr"), "\(result.errors)")
+    let left = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/checkpoints")
+    #expect(left == ["step-00000002"])
   }
 
   @Test("a truncated data file is named", arguments: [nil, 2]) func truncated(ranks: Int?) throws {

@@ -117,7 +117,10 @@ import Testing
     let run = folder.path + "/run"
     let flags = RankInvarianceTests.flags("Attention", steps: 4, folder: run)
     // A restart does not make an error of what the attempt before has gone on without.
-    for name in ["report.html", "trace.json"] { try folder.write("run/\(name)/in-the-way", []) }
+    let events = "events.out.tfevents.9999999998.host.1.convnn"
+    for name in ["report.html", "trace.json", events] {
+      try folder.write("run/\(name)/in-the-way", [])
+    }
     let result = try Program.run(
       ranks: ranks, flags + ["--trace"], environment: ["CONVNN_ATTEMPT": "1"])
     #expect(result.code == 0, "\(result.errors)")
@@ -125,9 +128,13 @@ import Testing
     // When it begins and when the run ends.
     #expect(notes.filter { $0.contains("\(run)/report.html could not be written") }.count == 2)
     #expect(notes.filter { $0.contains("\(run)/trace.json could not be written") }.count == 1)
+    // Tried again, and told of once.
+    #expect(notes.filter { $0.contains("\(run)/\(events) could not be emptied") }.count == 1)
     #expect(status(run)["state"] as? String == "done")
     #expect(FileManager.default.fileExists(atPath: run + "/model.safetensors"))
-    try FileManager.default.removeItem(atPath: run + "/report.html")
+    for name in ["report.html", events] {
+      try FileManager.default.removeItem(atPath: "\(run)/\(name)")
+    }
     #expect(try Program.run(flags).code == 0)
     try check(run, epochs: 2, state: "done")
   }

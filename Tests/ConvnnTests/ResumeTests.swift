@@ -118,6 +118,104 @@ import Testing
     #expect((ending["reason"] as? String)?.contains("weights.safetensors") == true)
   }
 
+  @Test("a checkpoint that a kill has left set aside is gone on with, not forgotten")
+  func setAside() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run) + ["--checkpoint_keep", "1"]).code == 0)
+    let checkpoint = run + "/checkpoints/step-00000004"
+    try FileManager.default.moveItem(atPath: checkpoint, toPath: checkpoint + ".old")
+    let result = try Program.run(
+      flags(7, run) + ["--resume", "never"], environment: ["CONVNN_ATTEMPT": "1"])
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [4])
+  }
+
+  @Test("what is not ours in a folder of checkpoints stays, and so does a run that is done")
+  func notOurs() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    let files = FileManager.default
+    // By a link to another disk.
+    try folder.write("disk/theirs.pt", [1])
+    try folder.write("disk/theirs.partial/file", [1])
+    try files.createDirectory(atPath: run, withIntermediateDirectories: true)
+    try files.createSymbolicLink(
+      atPath: run + "/checkpoints", withDestinationPath: folder.path + "/disk")
+    #expect(try Program.run(flags(2, run)).code == 0)
+    #expect(try Program.run(flags(1, run) + ["--resume", "never"]).code == 0)
+    let left = try files.contentsOfDirectory(atPath: folder.path + "/disk").sorted()
+    #expect(left == ["step-00000001", "theirs.partial", "theirs.pt"])
+
+    try files.removeItem(atPath: folder.path + "/disk/step-00000001")
+    let before = try Data(contentsOf: URL(fileURLWithPath: run + "/metrics.jsonl"))
+    let refused = try Program.run(ranks: 2, flags(2, run))
+    #expect(
+      refused.code == 10 && refused.errors.contains("a run that is done"), "\(refused.errors)")
+    #expect(try Data(contentsOf: URL(fileURLWithPath: run + "/metrics.jsonl")) == before)
+    #expect(status(run)["state"] as? String == "done")
+    #expect(try Program.run(flags(2, run) + ["--resume", "never"]).code == 0)
+  }
+
+  @Test(
+    "from an older checkpoint, best.safetensors is not one of the future", arguments: [false, true])
+  func olderBest(elsewhere: Bool) throws {
+    let folder = try TemporaryFolder()
+    let (first, second) = (folder.path + "/first", folder.path + (elsewhere ? "/second" : "/first"))
+    // Three steps an epoch.
+    let more = ["--checkpoint_keep", "9"]
+    #expect(try Program.run(flags(12, first) + more).code == 0)
+    let best = try Data(contentsOf: URL(fileURLWithPath: first + "/best.safetensors"))
+    let epochs = try metrics(first, event: "epoch").map { $0["test_top1"] as? Double ?? 0 }
+    let bestEpoch = try #require(epochs.indices.max { (epochs[$0], $1) < (epochs[$1], $0) }) + 1
+    for epoch in 1...3 {
+      let from = first + String(format: "/checkpoints/step-%08d", 3 * epoch)
+      let result = try Program.run(flags(3 * epoch, second) + more + ["--resume", from])
+      #expect(result.code == 0, "\(result.errors)")
+      let model = try Data(contentsOf: URL(fileURLWithPath: second + "/model.safetensors"))
+      let weights = try Data(contentsOf: URL(fileURLWithPath: from + "/weights.safetensors"))
+      #expect(model == weights)
+      let kept = try? Data(contentsOf: URL(fileURLWithPath: second + "/best.safetensors"))
+      #expect((kept == best) == (bestEpoch <= epoch), "best \(bestEpoch), now \(epoch)")
+      if !elsewhere { break }
+      try FileManager.default.removeItem(atPath: second)
+    }
+  }
+
+  @Test("a checkpoint by a link's name") func link() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run)).code == 0)
+    let link = folder.path + "/latest"
+    try FileManager.default.createSymbolicLink(
+      atPath: link, withDestinationPath: run + "/checkpoints/step-00000004")
+    let result = try Program.run(flags(5, run) + ["--resume", link])
+    #expect(result.code == 0, "\(result.errors)")
+  }
+
+  @Test("--init_from may be given again, but not others than the run began with")
+  func firstWeights() throws {
+    let folder = try TemporaryFolder()
+    let (run, other) = (folder.path + "/run", folder.path + "/other")
+    #expect(try Program.run(flags(2, other)).code == 0)
+    let files = FileManager.default
+    let weights = other + "/model.safetensors"
+    let (first, copy) = (folder.path + "/a.safetensors", folder.path + "/b.safetensors")
+    for file in [first, copy] { try files.copyItem(atPath: weights, toPath: file) }
+    #expect(try Program.run(flags(2, run) + ["--init_from", first]).code == 0)
+    // The same contents by another name, the same name without the file, and none.
+    #expect(try Program.run(flags(3, run) + ["--init_from", copy]).code == 0)
+    try files.removeItem(atPath: first)
+    #expect(try Program.run(flags(4, run) + ["--init_from", first]).code == 0)
+    #expect(try Program.run(flags(5, run)).code == 0)
+    let trained = run + "/model.safetensors"
+    for (folder, began) in [(run, "with those of \(first)"), (other, "with random weights")] {
+      let result = try Program.run(ranks: 2, flags(6, folder) + ["--init_from", trained])
+      #expect(result.code == 10)
+      #expect(result.errors.contains(began) && result.errors.contains("--init_from \(trained)"))
+    }
+  }
+
   @Test("a restart goes on with the run, whatever it began with") func restart() throws {
     let folder = try TemporaryFolder()
     let run = folder.path + "/run"

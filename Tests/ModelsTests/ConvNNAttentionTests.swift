@@ -1,3 +1,5 @@
+import CKernels
+import Foundation
 import Testing
 
 @testable import Models
@@ -97,7 +99,7 @@ import Testing
       },
     ]
 
-  @Test("agrees with its definition", arguments: plain + coordinates + sizes)
+  @Test("agrees with its definition", arguments: plain + coordinates + sizes + withoutPreference)
   func reference(test: ConvNNCase) throws {
     let layer = try test.layer()
     expectAgreement(
@@ -133,6 +135,37 @@ import Testing
       }
       expectDropout(try test.layer(dropout: 0.3), images: 2, tokens: 17, width: 24, move: 1e-5)
     }
+  }
+
+  /// The token in the middle has coordinate 0 and so no preference: itself has to come last all the same.
+  static let withoutPreference: [ConvNNCase] = [MagnitudeType.matmul, .cosine].map { magnitude in
+    sampled(.spatial, neighbours: 9) {
+      $0.similarityType = .coordinates
+      $0.magnitudeType = magnitude
+    }
+  }
+
+  @Test("the same where small numbers are flushed to zero", arguments: withoutPreference)
+  func flushed(test: ConvNNCase) throws {
+    final class Results: @unchecked Sendable {
+      var result: LayerResult?
+      let done = DispatchSemaphore(value: 0)
+    }
+    nonisolated(unsafe) let layer = try test.layer()
+    let layerCase = LayerCase(
+      layer: layer, images: 2, tokens: test.tokens, width: test.width, outputTokens: test.tokens)
+    let plain = runLayer(layer, layerCase)
+    // A thread of its own, because the setting stays with the thread.
+    let results = Results()
+    Thread {
+      ck_flush_denormals()
+      results.result = runLayer(layer, layerCase)
+      results.done.signal()
+    }.start()
+    results.done.wait()
+    let flushed = try #require(results.result)
+    #expect(flushed.output == plain.output)
+    #expect(flushed.dInput == plain.dInput)
   }
 
   @Test("an image's results do not depend on its neighbours in the micro-batch")

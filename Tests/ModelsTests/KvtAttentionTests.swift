@@ -96,6 +96,21 @@ import Testing
     }
   }
 
+  @Test("infinite scores are the largest, or the smallest", arguments: [20, 40, 197])
+  func infinite(columns: Int) {
+    for value in [Float.infinity, -.infinity] {
+      for number in [1, 3, columns / 2, columns - 1] {
+        var scores = testNumbers(columns, item: number)
+        for i in 0..<number { scores[(7 * i + 3) % columns] = value }
+        for count in [1, 5, 9, 17, columns - 1] where count < columns {
+          var index = [Int32](repeating: -1, count: count)
+          ck_select_largest(&index, scores, 1, columns, columns, count)
+          #expect(index.map(Int.init) == KvtAttentionTests.largest(scores, count))
+        }
+      }
+    }
+  }
+
   @Test("sums over lists agree with plain loops", arguments: [1, 3, 15, 16, 17, 64, 100])
   func sums(width: Int) {
     let (rows, others, stride) = (5, 9, width + 2)

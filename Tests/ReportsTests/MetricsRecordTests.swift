@@ -25,7 +25,8 @@ func epochRecord(_ epoch: Int, top1: Double = 50) -> MetricsRecord.EpochRecord {
     #"{"event":"step","epoch":1,"step":3,"loss":0.1,"grad_norm":1.5,"lr":1e-05,"images_per_second":100.0}"#,
     #"{"event":"epoch","epoch":2,"train_loss":1.5,"train_top1":40.0,"train_top5":90.25,"test_loss":null,"#
       + #""test_top1":0.1,"test_top5":95.0,"lr":0.001,"seconds":12.5,"images_per_second":400.0}"#,
-    #"{"event":"data","epoch":2,"seconds_waiting":0.25,"bad_images":3}"#,
+    #"{"event":"data","epoch":2,"seconds_waiting":0.25,"bad_images":3,"peak_memory_mb":300}"#,
+    #"{"event":"slow_rank","epoch":2,"step":40,"rank":3,"host":"node-b","times_median":2.5}"#,
     #"{"event":"done","step":9,"best_top1":66.5,"best_epoch":2}"#,
   ]
 

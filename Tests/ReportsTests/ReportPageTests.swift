@@ -45,7 +45,10 @@ import Testing
             epoch: epoch + 1, train: train, test: test, learningRate: odd(1e-3),
             seconds: odd(percent()), imagesPerSecond: odd(percent()))))
       if Bool.random(using: &random) {
-        history.add(.data(.init(epoch: epoch + 1, secondsWaiting: odd(1), badImages: epoch % 2)))
+        history.add(
+          .data(
+            .init(
+              epoch: epoch + 1, secondsWaiting: odd(1), badImages: epoch % 2, peakMegabytes: 300)))
       }
     }
     return history

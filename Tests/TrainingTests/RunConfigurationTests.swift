@@ -26,6 +26,8 @@ import Testing
     #expect(c.resolvedMicroBatch == single)
     c.precision = .mixed
     #expect(c.resolvedMicroBatch == mixed)
+    c.batchSize = 5
+    #expect(c.resolvedMicroBatch == min(5, mixed))
     c.microBatch = 3
     #expect(c.resolvedMicroBatch == 3)
   }

@@ -36,12 +36,57 @@ import Testing
     try file.write(a.base, to: path)
     try file.read(into: b.base, from: path)
     #expect(a.buffer.elementsEqual(b.buffer))
-    #expect(try WeightFile.configuration(of: path) == c)
+    #expect(try WeightFile.description(of: path)?.model == c)
     let tensors = try SafetensorsFile(path: path).tensors.map(\.name)
     #expect(tensors == tensors.sorted())
     #expect(tensors.contains("positional_encoding.pe"))
     let frequencies = "transformer_encoder.1.attention.attn_fn.rel_pos.inv_freq"
     #expect(tensors.contains(frequencies) == (layer == .localAttention))
+  }
+
+  @Test("the data that weights were trained on are told with them") func trainingData() throws {
+    let folder = try TemporaryFolder()
+    let (c, engine) = try model(.attention)
+    let slab = FloatSlab(count: engine.layout.count)
+    let path = folder.path + "/w.safetensors"
+    let data = WeightDescription.TrainingData(
+      dataset: .imagenet, imagenetTransform: .squash, classNames: ["a \"b\"", "ü", "c"])
+    try WeightFile(c, engine, data: data).write(slab.base, to: path)
+    #expect(try WeightFile.description(of: path)?.data == data)
+    try WeightFile(c, engine).write(slab.base, to: path)
+    let description = try #require(try WeightFile.description(of: path))
+    #expect(description.data == nil)
+  }
+
+  @Test("one flipped bit of a weight is found") func damaged() throws {
+    let folder = try TemporaryFolder()
+    let (c, engine) = try model(.attention)
+    let slab = FloatSlab(count: engine.layout.count)
+    let path = folder.path + "/w.safetensors"
+    let file = WeightFile(c, engine)
+    try file.write(slab.base, to: path)
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    bytes[bytes.count - 9] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: path))
+    let error = #expect(throws: RunError.self) { try file.read(into: slab.base, from: path) }
+    #expect(error?.code == .checkpointDamaged)
+    #expect(error?.message.contains(path) == true)
+  }
+
+  @Test("a constant of another size is refused") func misshapenBuffer() throws {
+    let folder = try TemporaryFolder()
+    let (c, engine) = try model(.attention)
+    var larger = c
+    larger.imageSize = 24
+    let other = try VisionTransformer(configuration: larger, capacity: 1)
+    let slab = FloatSlab(count: engine.layout.count)
+    let path = folder.path + "/w.safetensors"
+    try WeightFile(larger, other).write(slab.base, to: path)
+    let error = #expect(throws: RunError.self) {
+      try WeightFile(c, engine).read(into: slab.base, from: path)
+    }
+    #expect(
+      error?.message.contains("positional_encoding.pe is [1, 10, 8], expected [1, 5, 8]") == true)
   }
 
   @Test("missing, misshapen and extra tensors are listed") func misfit() throws {

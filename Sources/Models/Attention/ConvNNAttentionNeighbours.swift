@@ -152,10 +152,11 @@ struct ConvNNAttentionNeighbours {
       let row = scores + i * count
       let own = row + Int(candidates.position[i])
       if !plan.quirks {
-        // Below all others, but near them: the search for the largest halves the range of scores.
+        // Below all others, but near them: the search for the largest halves the range of scores. Next to
+        // 0 by a number that is not flushed to it.
         var least = row[0]
         for j in 1..<count { least = min(least, row[j]) }
-        own.pointee = least.nextDown
+        own.pointee = min(least.nextDown, least - .leastNormalMagnitude)
       } else if euclidean {
         own.pointee = room.rowSums[i] - 1.1 * 1.1 / (unit * unit)
       } else {

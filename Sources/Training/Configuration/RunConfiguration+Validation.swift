@@ -14,6 +14,11 @@ extension RunConfiguration {
   public func validate(ranks: Int = 1, trains: Bool = true) throws {
     try validateCounts()
     try validateRates()
+    if let fault {
+      try require(
+        fault.rank < ranks || !trains,
+        "--inject names rank \(fault.rank), but the ranks of this run are 0 to \(ranks - 1).")
+    }
     try require(
       reduce == .invariant || reduceType == .fp32,
       """
@@ -90,6 +95,13 @@ extension RunConfiguration {
     try require(
       labelSmoothing >= 0 && labelSmoothing < 1,
       "--label_smoothing is \(labelSmoothing): expected a number from 0 to below 1.")
+    try require(
+      labelSmoothing == 0 || criterion == .crossEntropy,
+      """
+      --label_smoothing \(labelSmoothing) is for --criterion CrossEntropy, --criterion is \
+      \(criterion.rawValue).
+      Leave one of the two out.
+      """)
     try require(
       minimumRate <= learningRate,
       "--min_lr \(minimumRate) is above --lr \(learningRate): choose a smaller one.")

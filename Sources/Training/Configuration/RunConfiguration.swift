@@ -89,6 +89,6 @@ public struct RunConfiguration: Sendable {
     guard microBatch == 0 else { return microBatch }
     let tokens = min(400, max(300, model.width))
     let images = max(1, min(32, tokens / model.tokens))
-    return precision == .mixed ? 2 * images : images
+    return min(precision == .mixed ? 2 * images : images, batchSize)
   }
 }

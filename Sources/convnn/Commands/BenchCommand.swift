@@ -21,7 +21,7 @@ struct BenchCommand: ParsableCommand {
 
   @Option(
     name: .customLong("repetitions"),
-    help: "Rounds over all cases; medians are reported (default: 5).")
+    help: "Rounds over all cases; medians are reported.")
   var repetitions = 5
   @Option(
     name: .customLong("compare"), help: "Lines of an earlier run: adds the ratio to it.")

@@ -8,7 +8,11 @@ import Training
 
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Evaluates a checkpoint on the test set.")
+    commandName: "evaluate", abstract: "Evaluates a checkpoint on the test set.",
+    discussion: """
+      Model, data set and size of images are those that the weights file names, not the defaults below, which \
+      hold for files that name none. Flags given win.
+      """)
 
   @Option(
     name: .customLong("checkpoint"), help: "A weights file, or the folder of a checkpoint.")
@@ -22,14 +26,24 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   static func evaluate(checkpoint: String, flags: RunFlags, printsJSON: Bool) throws {
-    let path = weightsPath(checkpoint)
-    let base = try WeightFile.configuration(of: path)
+    let path = try weightsPath(checkpoint)
+    let base = try WeightFile.description(of: path)
     var configuration = try flags.configuration(base: base)
-    if flags.dataset.resize == nil, let side = base?.imageSize { configuration.resize = side }
+    if flags.dataset.resize == nil, let side = base?.model.imageSize { configuration.resize = side }
+    noteData(of: base, configuration, flags)
     try KernelChoice.settle(flags)
     let final = configuration
     try Ending.withProcessGroup { group in
       let (images, result) = try EvaluationRun(final, group: group, weights: path).run()
+      guard result.loss.isFinite else {
+        throw SharedError(
+          error: RunError(
+            .notFinite,
+            """
+            \(path): the loss is \(result.loss), a finite number was expected.
+            Its weights are not those of a run that went well: take an earlier checkpoint.
+            """))
+      }
       guard group.rank == 0 else { return .done }
       if printsJSON {
         print(
@@ -40,17 +54,46 @@ struct EvaluateCommand: ParsableCommand {
       } else {
         print(
           String(
-            format: "%d images  loss %.6f  top-1 %.4f %%  top-5 %.4f %%", images, result.loss,
+            format: "%ld images  loss %.6f  top-1 %.4f %%  top-5 %.4f %%", images, result.loss,
             result.top1, result.top5))
       }
       return .done
     }
   }
 
+  /// Says so where the data are not known to be those that the weights were trained on.
+  static func noteData(
+    of base: WeightDescription?, _ c: RunConfiguration, _ flags: RunFlags
+  ) {
+    guard Ending.isFirst else { return }
+    if let trained = base?.data?.dataset {
+      if trained != c.dataset {
+        say(
+          "Note: these weights were trained on \(trained.rawValue), not on \(c.dataset.rawValue).")
+      }
+    } else if flags.dataset.dataset == nil {
+      say(
+        "Note: these weights do not say what they were trained on: \(c.dataset.rawValue) is assumed;"
+          + " --dataset names another.")
+    }
+  }
+
   /// The weights of a checkpoint's folder, or the file itself.
-  static func weightsPath(_ path: String) -> String {
+  ///
+  /// - Throws: `RunError` (configuration) if it is not there.
+  static func weightsPath(_ path: String) throws -> String {
+    let files = FileManager.default
     var isFolder: ObjCBool = false
-    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-    return exists && isFolder.boolValue ? path + "/weights.safetensors" : path
+    let exists = files.fileExists(atPath: path, isDirectory: &isFolder)
+    let file = exists && isFolder.boolValue ? path + "/weights.safetensors" : path
+    guard files.fileExists(atPath: file) else {
+      throw RunError.configuration(
+        """
+        --checkpoint \(path): there is no \(file).
+        Give a weights file (model.safetensors or best.safetensors of a run), or a checkpoint's folder \
+        (…/checkpoints/step-…).
+        """)
+    }
+    return file
   }
 }

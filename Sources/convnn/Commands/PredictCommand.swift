@@ -8,12 +8,16 @@ import Training
 struct PredictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "predict",
-    abstract: "Names the classes of images, or maps a tensor file to logits.")
+    abstract: "Names the classes of images, or maps a tensor file to logits.",
+    discussion: """
+      Model, normalisation, size of images and names of classes are those that the weights file tells, not the \
+      defaults below, which hold for files that tell none. Flags given win.
+      """)
 
   @Option(
     name: .customLong("checkpoint"), help: "A weights file, or the folder of a checkpoint.")
   var checkpoint: String
-  @Option(name: .customLong("top"), help: "Classes shown per image (default: 5).")
+  @Option(name: .customLong("top"), help: "Classes shown per image.")
   var top = 5
   @Option(
     name: .customLong("input"),
@@ -35,17 +39,30 @@ struct PredictCommand: ParsableCommand {
   }
 
   func run() throws {
-    let path = EvaluateCommand.weightsPath(checkpoint)
-    let base = try WeightFile.configuration(of: path)
-    let configuration = try flags.configuration(base: base)
+    let path = try EvaluateCommand.weightsPath(checkpoint)
+    let base = try WeightFile.description(of: path)
+    var configuration = try flags.configuration(base: base)
+    if flags.dataset.resize == nil, let side = base?.model.imageSize { configuration.resize = side }
     try KernelChoice.settle(flags)
-    let predictor = try Predictor(configuration, weights: path)
+    // A tensor file is normalised already, and has no classes.
+    if !images.isEmpty { EvaluateCommand.noteData(of: base, configuration, flags) }
+    let predictor = try Predictor(configuration, weights: path, trainedOn: base?.data)
     if let input, let output { try predictor.predict(tensors: input, to: output) }
+    var failure: RunError?
     for image in images {
-      print(image)
-      for (name, probability) in try predictor.predict(image: image).prefix(top) {
-        print(String(format: "  %6.2f %%  ", 100 * probability) + name)
+      do {
+        let classes = try predictor.predict(image: image)
+        print(image)
+        for (name, probability) in classes.prefix(top) {
+          print(String(format: "  %6.2f %%  ", 100 * probability) + name)
+        }
+      } catch let error as RunError where error.code == .data {
+        // The others are predicted all the same.
+        try Ending.flushOutput()
+        say("Error: \(error.message)")
+        failure = error
       }
     }
+    if let failure { Foundation.exit(failure.code.rawValue) }
   }
 }

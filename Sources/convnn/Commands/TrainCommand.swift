@@ -8,7 +8,10 @@ import Training
 
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "train", abstract: "Trains a model (the default command).")
+    commandName: "train", abstract: "Trains a model (the default command).",
+    discussion: """
+      Ranks, hosts and restarts are the launcher's: see `./launch --help`.
+      """)
 
   @OptionGroup var flags: RunFlags
   @OptionGroup(title: "Output") var output: OutputFlags
@@ -20,6 +23,7 @@ struct TrainCommand: ParsableCommand {
   var checkpoint: String?
 
   func run() throws {
+    note()
     if testOnly { return try runTest() }
     if let checkpoint {
       throw RunError.configuration(
@@ -30,8 +34,10 @@ struct TrainCommand: ParsableCommand {
     }
     var configuration = try flags.configuration()
     output.apply(to: &configuration)
+    guard !configuration.outputFolder.isEmpty else {
+      throw RunError.configuration("--output_dir is empty: expected the name of a folder.")
+    }
     try KernelChoice.settle(flags)
-    note()
     let final = configuration
     // Before MPI, which takes a while to start: a request that comes early counts too.
     StopRequest.catchSignals()

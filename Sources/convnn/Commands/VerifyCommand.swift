@@ -15,7 +15,7 @@ struct VerifyCommand: ParsableCommand {
       """)
 
   @Option(
-    name: .customLong("tolerance"), help: "Largest relative error that passes (default: 1e-4).")
+    name: .customLong("tolerance"), help: "Largest relative error that passes.")
   var tolerance = 1e-4
   @OptionGroup var kernels: KernelFlags
   @Flag(
@@ -31,13 +31,17 @@ struct VerifyCommand: ParsableCommand {
     try KernelChoice.settle(kernels)
     var passed = 0
     for file in files {
-      let result = try verifyLayerFile(
-        file, tolerance: tolerance, precision: useAMP ? .mixed : .single)
-      let worst = result.comparison.worst
-      print(
-        "\(result.passed ? "PASS" : "FAIL")  \(String(format: "%.2e", worst.error))"
-          + "  \(file)  (\(worst.tensor))")
-      if result.passed { passed += 1 }
+      do {
+        let result = try verifyLayerFile(
+          file, tolerance: tolerance, precision: useAMP ? .mixed : .single)
+        let worst = result.comparison.worst
+        print(
+          "\(result.passed ? "PASS" : "FAIL")  \(String(format: "%.2e", worst.error))"
+            + "  \(file)  (\(worst.tensor))")
+        if result.passed { passed += 1 }
+      } catch let error as RunError {
+        print("FAIL  -         \(file)  (\(error.message))")
+      }
     }
     print("\(passed) passed, \(files.count - passed) failed")
     if passed < files.count { Foundation.exit(1) }

@@ -30,7 +30,12 @@ struct DatasetFlags: ParsableArguments {
     name: .customLong("on_bad_image"),
     help: "A damaged image ends the run, or another one takes its place (default: stop).")
   var badImages: BadImagePolicy?
-  @Option(name: .customLong("workers"), help: "Data-loading threads per rank (default: tuned).")
+  @Option(
+    name: .customLong("workers"),
+    help: """
+      Threads per rank that load images ahead (default: 1 for files to decode and large shapes, else 0: compute \
+      threads load for themselves).
+      """)
   var workers: Int?
 
   func apply(to c: inout RunConfiguration) {

@@ -119,7 +119,8 @@ struct OtherLayerFlags: ParsableArguments {
     branchRatio.put(&c.branchRatio)
     sparseMode.put(&c.sparseMode)
     sparseContextWindow.put(&c.sparseContextWindow)
-    guard referenceQuirks else { return }
+    // A weights file whose model has them says itself how many heads it has.
+    guard referenceQuirks, !c.referenceQuirks else { return }
     c.referenceQuirks = true
     if !convnnHeadsGiven { c.convnnHeads = c.numHeads }
   }

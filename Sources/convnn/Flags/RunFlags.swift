@@ -1,6 +1,5 @@
 // All flags together, and the configuration they make.
 import ArgumentParser
-import Models
 import Training
 
 struct RunFlags: ParsableArguments {
@@ -12,10 +11,14 @@ struct RunFlags: ParsableArguments {
   @OptionGroup(title: "Optimization") var optimization: OptimizationFlags
   @OptionGroup(title: "System") var system: SystemFlags
 
-  /// - Parameter base: what a weights file says about its model; flags given win.
-  func configuration(base: ModelConfiguration? = nil) throws -> RunConfiguration {
+  /// - Parameter base: what a weights file says of its model and data; flags given win.
+  func configuration(base: WeightDescription? = nil) throws -> RunConfiguration {
     var c = RunConfiguration()
-    if let base { c.model = base }
+    if let base { c.model = base.model }
+    if let data = base?.data {
+      c.dataset = data.dataset
+      c.imagenetTransform = data.imagenetTransform
+    }
     training.preset?.apply(to: &c)
     model.apply(to: &c.model)
     convnn.apply(to: &c.model)

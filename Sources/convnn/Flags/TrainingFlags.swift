@@ -19,7 +19,10 @@ struct TrainingFlags: ParsableArguments {
   var maxSteps: Int?
   @Flag(
     name: .customLong("use_amp"),
-    help: "Mixed precision: matrix products of bfloat16 numbers, everything else single.")
+    help: """
+      Mixed precision: matrix products of bfloat16 numbers, activations kept as such; sums, weights and the \
+      rest single.
+      """)
   var useAMP = false
   @Flag(
     name: .customLong("amp_strict"),
@@ -68,9 +71,13 @@ struct OptimizationFlags: ParsableArguments {
   var stepSize: Int?
   @Option(name: .customLong("lr_gamma"), help: "Factor of a decay of step (default: 0.1).")
   var gamma: Double?
-  @Option(name: .customLong("warmup_epochs"), help: "Epochs of linear warm-up (default: 0).")
+  @Option(
+    name: .customLong("warmup_epochs"),
+    help:
+      "Epochs w of linear warm-up: epoch e trains at e / (w + 1) of the schedule's rate (default: 0)."
+  )
   var warmupEpochs: Int?
-  @Option(name: .customLong("min_lr"), help: "Lowest learning rate (default: 0).")
+  @Option(name: .customLong("min_lr"), help: "Lowest learning rate of any schedule (default: 0).")
   var minimumRate: Double?
 
   func apply(to c: inout RunConfiguration) {
