@@ -16,12 +16,14 @@ extension Trainer {
   ///
   /// - Parameter state: where a later run goes on.
   func save(_ state: RunState) throws {
+    group.phase = .checkpoint(afterStep: state.step)
     try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state) }
   }
 
   /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
   func compareWeights() throws {
-    try checkWeights(group.allGather(replica.fingerprint), "After step \(state.step)")
+    try checkWeights(
+      group.allGather(replica.fingerprint), hosts: group.hosts, "After step \(state.step)")
   }
 
   private func writeCheckpoint(_ state: RunState) throws {

@@ -215,6 +215,7 @@ public final class Trainer {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
     if saves { try save(resumable) }
+    group.phase = .evaluation(afterStep: state.step)
     let means = try replica.timeline.span("evaluate", state.epoch) {
       try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
     }
@@ -234,6 +235,8 @@ public final class Trainer {
     }
     // Before the weights are written.
     try compareWeights()
+    // Rank 0 writes files now.
+    group.phase = .other
     try reports?.evaluated(evaluator)
     return means.result
   }
