@@ -90,6 +90,9 @@ struct cmp_batch {
   int *peers;  // whom each message goes to or comes from
   int count, capacity;
   size_t bytes;
+  int is_awaited;   // a wait has begun, and may have timed out
+  double progress;  // when a message was completed, or the wait began
+  double longest;   // without a completed message
 };
 
 cmp_batch *cmp_batch_create(void) { return calloc(1, sizeof(cmp_batch)); }
@@ -162,8 +165,17 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+static void note_pause(cmp_batch *batch, double time) {
+  if (time - batch->progress > batch->longest) batch->longest = time - batch->progress;
+}
+
 int cmp_batch_wait(cmp_batch *batch, double seconds) {
   double start = now(), progress = start;
+  if (!batch->is_awaited) {
+    batch->is_awaited = 1;
+    batch->progress = start;
+    batch->longest = 0;
+  }
   // Large messages move only while somebody polls: stay awake for them at about 1 GB/s.
   double awake = 2e-4 + 1e-9 * (double)batch->bytes;
   for (;;) {
@@ -177,10 +189,16 @@ int cmp_batch_wait(cmp_batch *batch, double seconds) {
     if (done == MPI_UNDEFINED) break;
     double time = now();
     if (done) {
-      progress = time;
+      note_pause(batch, time);
+      batch->progress = progress = time;
       continue;
     }
-    if (time - progress > seconds) return CMP_TIMEOUT;
+    if (time - progress > seconds) {
+      note_pause(batch, time);
+      // What has taken so long will not come at once: the next wait leaves the core to others.
+      batch->bytes = 0;
+      return CMP_TIMEOUT;
+    }
     if (time - start < awake) {
       sched_yield();
     } else {
@@ -190,13 +208,55 @@ int cmp_batch_wait(cmp_batch *batch, double seconds) {
   }
   batch->count = 0;
   batch->bytes = 0;
+  batch->is_awaited = 0;
   return 0;
 }
+
+double cmp_batch_idle(const cmp_batch *batch) { return now() - batch->progress; }
+
+double cmp_batch_longest(const cmp_batch *batch) { return batch->longest; }
 
 int cmp_batch_is_missing(const cmp_batch *batch, int peer) {
   for (int i = 0; i < batch->count; i++)
     if (batch->peers[i] == peer && batch->requests[i] != MPI_REQUEST_NULL) return 1;
   return 0;
+}
+
+// Notes under way, and room for others.
+struct note {
+  MPI_Request request;
+  int32_t words[CMP_NOTE_WORDS];
+  struct note *next;
+};
+static struct note *notes = NULL;
+
+int cmp_note_send(const int32_t *words, int peer, int tag) {
+  struct note *note;
+  for (note = notes; note; note = note->next) {
+    int done = 0;
+    int rc = MPI_Test(&note->request, &done, MPI_STATUS_IGNORE);
+    if (rc) return rc;
+    if (done) break;
+  }
+  if (!note) {
+    if (!(note = calloc(1, sizeof *note))) return CMP_NO_MEMORY;
+    note->request = MPI_REQUEST_NULL;
+    note->next = notes;
+    notes = note;
+  }
+  memcpy(note->words, words, sizeof note->words);
+  return MPI_Isend(note->words, sizeof note->words, MPI_BYTE, peer, tag, communicator,
+                   &note->request);
+}
+
+int cmp_note_receive(int32_t *words, int *peer, int tag) {
+  int found = 0, rc;
+  MPI_Status status;
+  *peer = -1;
+  if ((rc = MPI_Iprobe(MPI_ANY_SOURCE, tag, communicator, &found, &status)) || !found) return rc;
+  *peer = status.MPI_SOURCE;
+  return MPI_Recv(words, CMP_NOTE_WORDS * sizeof *words, MPI_BYTE, *peer, tag, communicator,
+                  MPI_STATUS_IGNORE);
 }
 
 int cmp_allreduce_sum(float *x, size_t n) {

@@ -31,8 +31,7 @@ public enum Agreement {
       let usual = majority(values)
       for value in distinct(values) where value != usual {
         let odd = values.indices.filter { values[$0] == value }
-        var who = odd.prefix(4).map { "rank \($0) (\(hosts[$0]))" }.joined(separator: ", ")
-        if odd.count > 4 { who += " and \(odd.count - 4) more" }
+        let who = Self.names(odd, hosts: hosts)
         lines.append("\(name): \(who): \(short(value)); most ranks: \(short(usual))")
       }
     }
@@ -44,6 +43,14 @@ public enum Agreement {
       (["The ranks do not run the same thing."] + shown
         + ["Give every host the same program, flags and data, then start again."])
         .joined(separator: "\n"))
+  }
+
+  /// "rank 1 (a), rank 2 (b)", the first four of them.
+  ///
+  /// - Parameter hosts: of all ranks.
+  public static func names(_ ranks: [Int], hosts: [String]) -> String {
+    let first = ranks.prefix(4).map { "rank \($0) (\(hosts[$0]))" }.joined(separator: ", ")
+    return ranks.count > 4 ? "\(first) and \(ranks.count - 4) more" : first
   }
 
   private static func distinct(_ values: [String]) -> [String] {

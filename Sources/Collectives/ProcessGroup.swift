@@ -5,8 +5,9 @@ import Foundation
 
 /// The ranks of a run. Every rank makes the same calls in the same order, from one thread at a time.
 ///
-/// A call that waits longer than `stallTimeout` for the next message says so on stderr and ends the run with
-/// exit code 14.
+/// A call that waits unusually long says so on stderr, once, and again when it goes on. One that waits longer
+/// than `stallTimeout` for the next message names who is missing and ends the run with exit code 14. Of ranks
+/// that wait together one speaks, and only of ranks that do not wait themselves.
 /// All calls throw `RunError` (rankDied) if MPI reports a failure.
 public final class ProcessGroup: @unchecked Sendable {
   public let rank: Int
@@ -14,7 +15,18 @@ public final class ProcessGroup: @unchecked Sendable {
   public let hostName: String
   /// Seconds without a message after which waiting for other ranks counts as a stall.
   public var stallTimeout = 300.0
+  /// What the run is at. All ranks set it at the same points, between calls.
+  public var phase: RunPhase {
+    get { usual.phase }
+    set { usual.phase = newValue }
+  }
+  /// Seconds that are not worth a word in any phase.
+  var shortestUnusualWait = 10.0
+  /// Where words on long waits go.
+  var tell: (String) -> Void = say
   private let batch: MessageBatch
+  private var usual = UsualWaits()
+  private var inquiry: WaitInquiry
   /// Host names by rank; empty until all have met.
   public private(set) var hosts: [String] = []
 
@@ -36,6 +48,7 @@ public final class ProcessGroup: @unchecked Sendable {
     cmp_host_name(&name, name.count)
     hostName = name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     batch = MessageBatch()
+    inquiry = WaitInquiry(rank: rank, size: size)
     hosts = try allGather(Array(hostName.utf8)).map { String(decoding: $0, as: UTF8.self) }
   }
 
@@ -88,8 +101,10 @@ public final class ProcessGroup: @unchecked Sendable {
   ) throws {
     let counts = try allGather([Double(bytes.count)]).map { Int($0[0]) }
     guard rank == 0 else {
-      try send(bytes, bytes: bytes.count, to: 0, tag: .gather)
-      return try waitForMessages("a gather to rank 0")
+      return try bytes.withUnsafeBytes {
+        if let base = $0.baseAddress { try send(base, bytes: bytes.count, to: 0, tag: .gather) }
+        try waitForMessages("a gather to rank 0")
+      }
     }
     try receive(0, bytes)
     for peer in 1..<max(size, 1) {
@@ -138,6 +153,9 @@ enum MessageTag: Int32 {
   case slice
   case partial
   case parameter
+  // Notes.
+  case question
+  case answer
 }
 
 extension ProcessGroup {
@@ -165,9 +183,63 @@ extension ProcessGroup {
 
   /// Waits for everything sent and received since the last wait.
   func waitForMessages(_ action: String) throws {
-    let code = cmp_batch_wait(batch.handle, stallTimeout)
-    if code == CMP_TIMEOUT { stop(stalledIn: action) }
+    // A usual wait ends in here, and nobody asks.
+    var code = cmp_batch_wait(batch.handle, patience)
+    if code == CMP_TIMEOUT { code = try waitLong(action) }
+    usual.note(cmp_batch_longest(batch.handle))
     try check(code, action)
+  }
+
+  /// Seconds before a rank begins to answer others: short beside the least time that is told of.
+  private var patience: Double { min(shortestUnusualWait, stallTimeout / 2) / 10 }
+
+  /// Goes on waiting; now ranks ask one another who waits.
+  private func waitLong(_ action: String) throws -> Int32 {
+    let start = ProcessInfo.processInfo.systemUptime
+    let limit = usual.limit(least: shortestUnusualWait, stallTimeout: stallTimeout)
+    let place = usual.phase.text.map { "\($0) (\(action))" } ?? action
+    var told: String?
+    inquiry.begin()
+    while true {
+      let code = cmp_batch_wait(batch.handle, patience / 10)
+      let now = ProcessInfo.processInfo.systemUptime
+      if code != CMP_TIMEOUT {
+        if let told {
+          let seconds = Int(now - start + patience)
+          tell("Going on: rank \(rank) on \(hostName) waited \(seconds) s for rank \(told).")
+        }
+        return code
+      }
+      let idle = cmp_batch_idle(batch.handle)
+      try check(inquiry.listen(now: now, hasTold: told != nil), "an answer")
+      if idle > limit / 2 { try check(inquiry.ask(now: now, every: patience / 2), "a question") }
+      let isUnusual = idle > limit && told == nil && !inquiry.othersHaveTold
+      guard isUnusual || idle > stallTimeout else { continue }
+      let verdict = WaitVerdict(
+        rank: rank, missing: missing,
+        waiting: inquiry.waiting(now: now, within: max(1, 3 * patience)))
+      let who = names(verdict.names)
+      if idle > stallTimeout + verdict.delay { stop(stalledAt: place, waitingFor: who) }
+      if isUnusual, idle > limit + verdict.delay {
+        told = who
+        tell(
+          """
+          Waiting: rank \(rank) on \(hostName) has waited \(wholeSeconds(idle)) s for rank \(who) in \(place); \
+          after \(wholeSeconds(stallTimeout)) s that counts as a stall.
+          """)
+      }
+    }
+  }
+
+  /// Ranks to or from which messages are under way.
+  private var missing: [Int] {
+    (0..<size).filter { cmp_batch_is_missing(batch.handle, Int32($0)) == 1 }
+  }
+
+  private func names(_ ranks: [Int]) -> String {
+    let first = ranks.prefix(8).map { hosts.isEmpty ? "\($0)" : "\($0) on \(hosts[$0])" }
+      .joined(separator: ", ")
+    return ranks.count > 8 ? "\(first) and \(ranks.count - 8) more" : first
   }
 
   func check(_ code: Int32, _ action: String) throws {
@@ -180,18 +252,17 @@ extension ProcessGroup {
       """)
   }
 
-  private func stop(stalledIn action: String) -> Never {
-    let missing = (0..<size).filter { cmp_batch_is_missing(batch.handle, Int32($0)) == 1 }
-    let names = missing.map { hosts.isEmpty ? "\($0)" : "\($0) on \(hosts[$0])" }
-      .joined(separator: ", ")
-    let text = """
-      Stalled: rank \(rank) on \(hostName) waited \(Int(stallTimeout)) s for rank \(names) in \(action).
-      Look at that rank's host and log; --stall_timeout sets the time. Ending the run.
+  private func stop(stalledAt place: String, waitingFor names: String) -> Never {
+    tell(
       """
-    say(text)
+      Stalled: rank \(rank) on \(hostName) waited \(wholeSeconds(stallTimeout)) s for rank \(names) in \(place).
+      Look at that rank's host and log; --stall_timeout sets the time. Ending the run.
+      """)
     abort(ExitCode.stalled.rawValue)
   }
 }
+
+private func wholeSeconds(_ seconds: Double) -> Int { Int(seconds.rounded(.down)) }
 
 /// Owner of the list of messages under way.
 private final class MessageBatch {

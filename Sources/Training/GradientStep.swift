@@ -111,6 +111,7 @@ final class GradientStep {
   /// - Throws: `SharedError` for a damaged image (data), when the loss or gradient is not finite, or
   ///   when the ranks' parameters differ.
   func run(step: Int, batch index: Int, learningRate: Double) throws -> StepResult {
+    group.phase = index == 0 ? .epochStart(step: step) : .step(step)
     fault?.strikeBefore(step: step, rank: group.rank)
     let start = ContinuousClock.now
     let exchange = replica.exchange
@@ -131,7 +132,8 @@ final class GradientStep {
         stop, computing, waiting, Double(bad.replaced),
       ] + fingerprint
     ) { plan.shards(rank: $0) }
-    try checkWeights(gathered.extra.map { Array($0.dropFirst(4)) }, "Before step \(step)")
+    try checkWeights(
+      gathered.extra.map { Array($0.dropFirst(4)) }, hosts: group.hosts, "Before step \(step)")
 
     var result = StepResult()
     for statistics in gathered.statistics { result.statistics += statistics }

@@ -19,12 +19,14 @@ extension Trainer {
   ///   - state: where a later run goes on.
   ///   - reports: what they have told, a run that goes on from there does not tell again.
   func save(_ state: RunState, _ reports: RunReports?) throws {
+    group.phase = .checkpoint(afterStep: state.step)
     try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state, reports) }
   }
 
   /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
   func compareWeights() throws {
-    try checkWeights(group.allGather(replica.fingerprint), "After step \(state.step)")
+    try checkWeights(
+      group.allGather(replica.fingerprint), hosts: group.hosts, "After step \(state.step)")
   }
 
   private func writeCheckpoint(_ state: RunState, _ reports: RunReports?) throws {

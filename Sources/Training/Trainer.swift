@@ -217,6 +217,7 @@ public final class Trainer {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
     if saves { try save(resumable, reports) }
+    group.phase = .evaluation(afterStep: state.step)
     let means = try replica.timeline.span("evaluate", state.epoch) {
       try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
     }
@@ -237,6 +238,8 @@ public final class Trainer {
     // Before the weights are written.
     try compareWeights()
     state.secondsWaiting = (state.secondsWaiting ?? 0) + evaluator.secondsWaiting
+    // Rank 0 writes files now.
+    group.phase = .other
     try reports?.evaluated(evaluator)
     return means.result
   }

@@ -15,20 +15,23 @@ extension Replica {
 
 /// - Parameters:
 ///   - fingerprints: of all ranks' weights.
+///   - hosts: of all ranks.
 ///   - moment: as "Before step 3".
-/// - Throws: `SharedError` (ranksDisagree) naming the ranks that differ from most.
-func checkWeights(_ fingerprints: [[Double]], _ moment: String) throws {
+/// - Throws: `SharedError` (ranksDisagree) naming the ranks that differ from most, and their hosts.
+func checkWeights(_ fingerprints: [[Double]], hosts: [String], _ moment: String) throws {
   let usual = fingerprints.max { a, b in
     fingerprints.count { $0 == a } < fingerprints.count { $0 == b }
   }
   let odd = fingerprints.indices.filter { fingerprints[$0] != usual }
   guard !odd.isEmpty else { return }
-  let names = odd.map(String.init).joined(separator: ", ")
+  let names = Agreement.names(odd, hosts: hosts)
   // With as many on either side nobody can tell who is right.
   let found =
     2 * odd.count < fingerprints.count
-    ? "the weights of rank \(names) differ from those of the other ranks: memory or network of its host"
-    : "the ranks hold different weights (rank \(names), the others): memory or network of a host"
+    ? "the weights of \(names) differ from those of the other ranks: memory or network of its host"
+    : "the weights of \(names) differ from those of "
+      + Agreement.names(fingerprints.indices.filter { !odd.contains($0) }, hosts: hosts)
+      + ": memory or network of one of these hosts"
   throw SharedError(
     error: RunError(
       .ranksDisagree,

@@ -176,19 +176,29 @@ struct Mistake: CustomTestStringConvertible, Sendable {
         folder.path + "/run",
       ])
     #expect(result.code == 13)
-    #expect(result.errors.contains("rank 1"))
+    #expect(result.errors.contains("rank 1 (\(ProcessInfo.processInfo.hostName))"))
   }
 
-  @Test("a rank that stands still") func stalled() throws {
+  @Test("a rank that stands still is told of, then named, and no other one is")
+  func stalled() throws {
     let folder = try TemporaryFolder()
+    // Some wait for it in the exchange, some in the gather after it, with those who wait in the exchange.
     let result = try Program.run(
-      ranks: 3,
+      ranks: 4,
       Self.small + [
-        "--max_steps", "4", "--inject", "stop:rank=2,step=2", "--stall_timeout", "2",
+        "--max_steps", "4", "--inject", "stop:rank=2,step=3", "--stall_timeout", "4",
         "--output_dir", folder.path + "/run",
       ])
     #expect(result.code == 14)
-    #expect(result.errors.contains("s for rank 2 on \(ProcessInfo.processInfo.hostName) in "))
+    let host = ProcessInfo.processInfo.hostName
+    let lines = result.errors.components(separatedBy: "\n")
+    for (word, seconds) in [("Waiting", 2), ("Stalled", 4)] {
+      let told = lines.filter { $0.hasPrefix("\(word): ") }
+      #expect(told.count == 1, "\(result.errors)")
+      #expect(
+        told.first?.contains(" \(seconds) s for rank 2 on \(host) in step 3 (") == true,
+        "\(result.errors)")
+    }
   }
 
   @Test("other flags on resume are refused, fewer words than six lines") func resume() throws {

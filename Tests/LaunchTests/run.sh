@@ -484,6 +484,7 @@ test_a_test_in_the_folder_of_a_killed_run() {
 test_a_rank_that_stands_still() {
   run -np 2 --stall_timeout 2 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
   equals 'exit code' "$code" 14
+  contains 'warning' "$err" "Waiting: rank 0 on $(uname -n) has waited 1 s for rank 1 on $(uname -n) in step 5 ("
   contains 'message' "$err" "for rank 1 on $(uname -n) in"
   equals 'exit_code' "$(status "$folder/run" exit_code)" 14
   within 5 no_processes "$folder/run"

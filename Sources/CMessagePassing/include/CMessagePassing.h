@@ -18,7 +18,7 @@ enum {
   CMP_NO_THREADS = -4,
 };
 
-/// Starts MPI (also without mpirun: one rank), with errors returned and a communicator of our own.
+/// Starts MPI (also without mpirun: one rank), with errors returned instead of ending the program.
 /// From then on the process is killed when mpirun dies.
 /// Does nothing when it is running already.
 int cmp_init(void);
@@ -46,10 +46,21 @@ int cmp_batch_send(cmp_batch *batch, const void *data, size_t bytes, int peer, i
 int cmp_batch_receive(cmp_batch *batch, void *data, size_t bytes, int peer, int tag);
 /// Polls until all messages are complete: yields for about the time the bytes need, then sleeps
 /// 100 us between polls, so that more ranks than cores work. Gives up when none is completed for
-/// `seconds`; after CMP_TIMEOUT it may be called again.
+/// `seconds`; after CMP_TIMEOUT it may be called again, and sleeps from the start.
 int cmp_batch_wait(cmp_batch *batch, double seconds);
 /// 1 when a message to or from `peer` is not complete.
 int cmp_batch_is_missing(const cmp_batch *batch, int peer);
+/// During a wait, over all calls: seconds since a message was completed or the wait began.
+double cmp_batch_idle(const cmp_batch *batch);
+/// Of the last wait, over all calls: the most seconds without a completed message.
+double cmp_batch_longest(const cmp_batch *batch);
+
+/// A short message that nobody waits for, with a tag that only notes have.
+enum { CMP_NOTE_WORDS = 2 };
+/// Starts a note and returns. One that is never received is lost when MPI ends.
+int cmp_note_send(const int32_t *words, int peer, int tag);
+/// Takes a note that has arrived from any rank: `peer` is its sender, or -1 if there is none.
+int cmp_note_receive(int32_t *words, int *peer, int tag);
 
 /// x[i] = sum over ranks in whatever order MPI likes.
 int cmp_allreduce_sum(float *x, size_t n);
