@@ -56,7 +56,11 @@ last_step() {
 # One line on how the last attempt was lost.
 reason_of_loss() {
   local rank host how
-  if (($1 == 14)); then echo "a rank stalled, last step $(last_step)"; return; fi
+  if (($1 == 14)); then
+    how=$(sed -n 's/^- - stalled \(.*[^.]\)\.*$/: \1/p' "$notes/lost" 2>/dev/null || true)
+    echo "a rank stalled$how, last step $(last_step)"
+    return
+  fi
   if ((signals > 1)); then echo 'ended at once by a second signal'; return; fi
   if ((signals)) && [[ $command != train ]]; then echo 'ended by a signal'; return; fi
   if ((signals)); then echo 'ended by a signal before a checkpoint was written'; return; fi
@@ -80,11 +84,11 @@ out_of_memory_kills() {
 
 # mpirun's code in terms of the documented ones.
 documented_code() {
-  local code=$1 words=" ${flags[*]} "
+  local code=$1
   # mpirun may have had to be killed.
-  if ((code >= 126 || code == 1)) && grep -qs ' stalled$' "$notes/lost"; then code=14; fi
+  if ((code >= 126 || code == 1)) && grep -qs '^- - stalled ' "$notes/lost"; then code=14; fi
   if ((code >= 126 || code == 1)); then code=16; fi
-  if ((code == 0)) && [[ $command == train && $words != *" --test"[_-]"only "* ]]; then
+  if ((code == 0)) && [[ $command == train ]] && ! only_tests; then
     local file
     file=$(output_folder)/status.json
     [[ ! -r $file ]] || ! grep -q '"state":"running"' "$file" || code=16

@@ -101,7 +101,7 @@ look_at_hosts() {
   mapfile -t others < <(other_hosts)
   ((${#others[@]})) || return 0
   command -v ssh >/dev/null || fail 10 "no ssh on this host to reach ${others[0]}. Install openssh-client."
-  [[ $mpi_args == *-prefix* ]] || bin=$(dirname "$(command -v mpirun)")
+  [[ ${mpi_args[*]} == *-prefix* ]] || bin=$(dirname "$(command -v mpirun)")
   script=$(declare -f sweep_leftovers look_around
     [[ -z ${LD_LIBRARY_PATH-} ]] || printf '\nexport LD_LIBRARY_PATH=%q' "$LD_LIBRARY_PATH"
     printf '\nsweep_leftovers\n'

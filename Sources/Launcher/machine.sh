@@ -61,9 +61,10 @@ doctor() {
       problems=1
     fi
   }
-  local version
-  version=$(swift --version 2>/dev/null | head -1 || true)
-  check "Swift: ${version:-none}" "$([[ -n $version ]] && echo ok)" 'Install Swift 6.2 or newer: swift.org/install'
+  local lack
+  lack=$(lack_of_swift)
+  check "Swift: ${lack:-$(swift --version 2>/dev/null | grep -m 1 'Swift version')}" \
+    "$([[ -n $lack ]] || echo ok)" "$remedy_for_swift"
   local missing
   missing=$(missing_packages | paste -sd' ')
   check "packages: ${missing:-all installed}" "$([[ -z $missing ]] && echo ok)" './launch setup installs them.'

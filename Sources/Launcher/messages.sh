@@ -1,7 +1,8 @@
 # What mpirun and the run say of themselves: passed on, left out, noted.
 
 # Notes of an attempt, in the folder $notes:
-#   lost    what is known of the end: rank (or -), host, and a signal or one of the words below
+#   lost    what is known of the end: rank (or -), host, and a signal or one of the words below; for a stall what
+#           the rank said that waited
 #   begun   there once the run has told of itself
 #   over    there once mpirun has told of an end; says how long it may take
 #   told    there once the filter has passed everything on
@@ -11,7 +12,7 @@
 quiet_mpirun() {
   # Ends with mpirun, not with a terminal, a pipe or a process group.
   trap '' HUP INT TERM USR1 USR2 PIPE
-  local line block='' framed=0
+  local line block='' framed=0 said=''
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line == --------------------* ]]; then
       ((!framed)) || note_block
@@ -20,7 +21,14 @@ quiet_mpirun() {
       block+=$line$'\n'
     elif [[ ! $line =~ ^mpirun:\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:rsh:\ Warning:\ setpgid ]]; then
       [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
-      [[ ! $line =~ ^Stalled:\ rank ]] || note_end '- - stalled'
+      if [[ -n $said ]]; then
+        # The first one waits for the rank that stands still; what others say comes of that.
+        [[ $line != 'Stalled: '* && $said != *$'\n'"$line"$'\n'* ]] || continue
+        said+=$line$'\n'
+      elif [[ $line == 'Stalled: '* ]]; then
+        said=$'\n'
+        note_end "- - stalled $(tr -d '"\\|&<>[:cntrl:]' <<<"${line#Stalled: }")"
+      fi
       say "$line"
     fi
   done
@@ -66,7 +74,8 @@ note_block() {
 
 # Notes that the run is over, and how, unless $1 is empty; mpirun has $2 seconds to end.
 note_end() {
-  [[ -z $1 ]] || echo "$1" >"$notes/lost"
+  # Ends that follow a stall come of it.
+  [[ -z $1 ]] || grep -qs '^- - stalled ' "$notes/lost" || echo "$1" >"$notes/lost"
   [[ -s $notes/over ]] || {
     echo "${2:-15}" >"$notes/over"
     kill -USR2 $$ 2>/dev/null || true

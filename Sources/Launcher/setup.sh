@@ -11,6 +11,21 @@ missing_packages() {
   done
 }
 
+# What is wrong with the Swift compiler on PATH: what was found, what is needed. Nothing if it will do.
+lack_of_swift() {
+  local needed path
+  needed=$(sed -n '1s/.*swift-tools-version:[[:space:]]*//p' "$repository/Package.swift")
+  if ! path=$(command -v swift); then
+    echo "no Swift compiler on PATH, Swift $needed or later is needed"
+  # Like "Swift version 6.3.1 (swift-6.3.1-RELEASE)"; something may stand before it, in its line or above.
+  elif [[ ! $(swift --version 2>/dev/null || true) =~ Swift\ version\ ([0-9]+\.[0-9]+) ]]; then
+    echo "$path does not tell a version of Swift, Swift $needed or later is needed"
+  elif ! printf '%s\n' "$needed" "${BASH_REMATCH[1]}" | sort -C -V; then
+    echo "$path is Swift ${BASH_REMATCH[1]}, Swift $needed or later is needed"
+  fi
+}
+remedy_for_swift='Install it and put it first on PATH: swift.org/install'
+
 # Installs the distribution's packages that are missing; asks nothing.
 setup() {
   if command -v dpkg-query >/dev/null; then
@@ -31,8 +46,10 @@ setup() {
   elif ! command -v mpirun >/dev/null; then
     fail 10 "no mpirun and no apt on this system. Install Open MPI, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
   fi
-  command -v swift >/dev/null ||
-    fail 10 'no Swift compiler on PATH. Install Swift 6.2 or newer: swift.org/install'
+  local lack
+  lack=$(lack_of_swift)
+  [[ -z $lack ]] || fail 10 "$lack.
+$remedy_for_swift"
 }
 
 build() { (cd "$repository" && swift build "${build_flags[@]}" "$@" >&2) || fail 10 'the build failed.'; }

@@ -82,6 +82,15 @@ stand_in() {
 
 # ---- the plan ----------------------------------------------------------------------------------
 
+# A container's quota counts beside the number of cores, so that tests cannot choose that.
+has_quota() { [[ -r /sys/fs/cgroup/cpu.max && $(</sys/fs/cgroup/cpu.max) != max* ]]; }
+
+# Runs ./launch on $1 cores.
+on_cores() {
+  stand_in nproc <<<"echo $1"
+  PATH=$folder/bin:$PATH run "${@:2}"
+}
+
 test_ranks_follow_cores_and_threads() {
   local first cores
   first=$(taskset -pc $$ | sed 's/.*: \([0-9]*\).*/\1/')
@@ -90,10 +99,9 @@ test_ranks_follow_cores_and_threads() {
   contains 'bound to none' "$out" '--bind-to none'
   contains 'slots' "$out" '--host localhost:1 '
   lacks 'one core' "$out" oversubscribe
-  if [[ ! -r /sys/fs/cgroup/cpu.max || $(</sys/fs/cgroup/cpu.max) == max* ]]; then
+  if ! has_quota; then
     cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
-    contains 'OpenMP has no say' "$(OMP_NUM_THREADS=1 "$launch" --dry_run)" \
-      "-np $((cores < 16 ? cores : 16)) "
+    contains 'OpenMP has no say' "$(OMP_NUM_THREADS=1 "$launch" --dry_run --shards 4096)" "-np $cores "
   fi
   out=$(taskset -c "$first" "$launch" --dry_run -np 3 2>&1)
   contains 'three ranks' "$out" '-np 3 '
@@ -102,6 +110,60 @@ test_ranks_follow_cores_and_threads() {
   out=$(taskset -c "$first" "$launch" --dry_run --threads 2 2>&1)
   contains 'two threads' "$out" '-np 1 '
   contains 'threads reach the program' "$out" '--threads 2'
+}
+
+test_no_more_workers_than_shards() {
+  ! has_quota || return 0
+  on_cores 12 --dry_run
+  contains 'demonstration' "$out" '-np 8 '
+  equals 'demonstration' "$err" "Note: 8 of 12 cores compute, as the batch of 64 has 8 shards. \
+For more of them: --shards 16 (a different sum, so different bits) or a larger --batch_size."
+  on_cores 12 --dry_run bench --layer Attention
+  contains 'bench' "$out" '-np 8 '
+  on_cores 12 --dry_run --threads 3 --batch_size 64
+  contains 'threads' "$out" '2 ranks x 3 threads'
+  on_cores 12 --dry_run train
+  contains 'enough shards' "$out" '-np 12 '
+  equals 'enough shards' "$err" ''
+  on_cores 64 --dry_run --shards 64 --batch_size 1024
+  contains 'many shards' "$out" '-np 64 '
+  equals 'many shards' "$err" ''
+  on_cores 64 --dry_run train
+  contains 'the most by itself' "$out" '-np 16 '
+  contains 'the most by itself' "$err" '16 shards. For more of them: --shards 64 (a different sum, so different bits).'
+  on_cores 64 --dry_run --batch_size 16 --shards 16
+  contains 'an image each' "$err" 'has 16 shards.'
+  lacks 'an image each' "$err" 'For more'
+  on_cores 12 --dry_run -np 12 --batch_size 64
+  contains 'options win' "$out" '-np 12 '
+  equals 'options win' "$err" ''
+  local words
+  for words in 'evaluate --checkpoint x' '--test_only --batch_size 8'; do
+    # shellcheck disable=SC2086
+    on_cores 64 --dry_run $words
+    contains "$words shares no batch" "$out" '-np 64 '
+  done
+  on_cores 12 "${tiny[@]}" --shards auto --output_dir "$folder/run"
+  equals 'a run: exit code' "$code" 0
+  contains 'a run' "$err" '2 of 12 cores compute'
+}
+
+test_shards_are_counted_as_the_program_does() {
+  ! has_quota || return 0
+  local words counted
+  local small=(--dataset shapes --resize 32 --patch_size 16 --num_layers 1 --num_heads 1 --d_hidden 8 --d_mlp 8)
+  # More workers than any of them has shards: the program says how many there are.
+  for words in 'train' 'bench' 'train --preset paper' 'bench --preset paper' 'train --batch_size 127' \
+    'train --batch-size=1 --batch_size 128' 'train --batch_size 128 --batch-size=31' 'bench --batch_size +032' \
+    'train --batch_size 9999' 'train --shards 32 --batch_size 8' 'train --shards=32 --shards auto'; do
+    # shellcheck disable=SC2086
+    on_cores 100 --dry_run $words "${small[@]}"
+    counted=${out%% ranks*}
+    [[ $words == bench* ]] || words+=" --output_dir $folder/run"
+    # shellcheck disable=SC2086
+    contains "$words" "$("$CONVNN_PROGRAM" $words "${small[@]}" --threads 100 2>&1)" \
+      "the batch has only $counted shards"
+  done
 }
 
 test_options_in_any_spelling() {
@@ -114,6 +176,9 @@ test_options_in_any_spelling() {
   out=$("$launch" --dry-run --stall-timeout=7 --mpi-args '--mca a b' -np 1 --max-restarts 1 2>&1)
   contains 'stall_timeout' "$out" '--stall_timeout 7'
   contains 'mpi_args' "$out" '--mca a b '
+  for words in 0.5 .5 2.25 7. 1e3; do
+    contains 'a part of a second' "$("$launch" --dry_run -np 1 --stall_timeout "$words")" "--stall_timeout $words "
+  done
   lacks 'max_restarts is the launcher'"'"'s' "$out" restarts
 }
 
@@ -155,6 +220,14 @@ test_a_parameter_of_the_users_is_not_given_twice() {
   run --dry_run --host a:2,b:3 --mpi_args '--mca oob_tcp_keepalive_time 9'
   lacks 'many hosts' "$out" 'keepalive_time 60'
   contains 'many hosts' "$out" 'keepalive_probes 4'
+}
+
+test_quotes_hold_words_for_mpirun_together() {
+  # shellcheck disable=SC2016
+  run --dry_run -np 1 --mpi_args $'-x A=\'b  c\' "-x" ""  D="it\'s"\\ E\n--mca pml_base_verbose 1 \'$(touch f)\''
+  contains 'words' "$out" " -x A=b\\ \\ c -x '' D=it\\'s\\ E --mca pml_base_verbose 1 \\$\\(touch\\ f\\) "
+  run --dry_run -np 1 --mpi_args "-x A='b btl c'"
+  contains 'no parameter of the user' "$out" '--mca btl '
 }
 
 # Stand-ins that make 10.1.0.1 this host's address, and tell the addresses of some others.
@@ -211,7 +284,18 @@ test_slurm_gives_cpus_to_a_task() {
   contains 'options win' "$out" '--threads 2 '
   SLURM_CPUS_PER_TASK=8 run --dry_run train
   contains 'shards of a batch' "$out" '--threads 4 '
-  contains 'shards of a batch' "$err" '4 of the 8 CPUs per task compute'
+  contains 'shards of a batch' "$err" '16 of 32 CPUs compute, as the batch of 256 has 16 shards. For more of them: --shards 32 '
+  SLURM_CPUS_PER_TASK=8 run --dry_run train --batch_size 64
+  contains 'a small batch' "$out" '4 ranks x 2 threads'
+  contains 'a small batch' "$err" '8 of 32 CPUs compute, as the batch of 64 has 8 shards'
+  SLURM_NTASKS=12 run --dry_run train --batch_size 64
+  contains 'more tasks than shards' "$out" '8 ranks x 1 threads'
+  contains 'more tasks than shards' "$err" '8 of 36 CPUs compute'
+  SLURM_NTASKS=12 run --dry_run train --threads 2 --batch_size 64
+  contains 'threads are asked for' "$out" '4 ranks x 2 threads'
+  SLURM_NTASKS=12 run --dry_run -np 12 train --batch_size 64
+  contains 'ranks are asked for' "$out" '12 ranks x 1 threads'
+  equals 'ranks are asked for' "$err" ''
   SLURM_CPUS_PER_TASK=8 run --dry_run train --shards 64
   contains 'more shards' "$out" '--threads 8 '
   stand_in mpirun <<<'env >"$folder/environment"'
@@ -256,6 +340,13 @@ test_run_options_that_cannot_be() {
   mistake 2 '--ranks is 99999999999' --ranks 99999999999
   mistake 10 '-np is 0' -np 0
   mistake 10 '--grace is -1' --grace -1
+  mistake 2 '--stall_timeout is 5s' --stall_timeout 5s
+  mistake 2 '--stall_timeout is .' --stall_timeout .
+  mistake 10 '--stall_timeout is 0.0' --stall_timeout 0.0
+  mistake 10 '--stall_timeout is -0.5' --stall_timeout -0.5
+  mistake 2 "a quote or a backslash without an end, at 'b c" --mpi_args "-x A='b c"
+  mistake 2 'without an end, at "' --mpi_args "'a'\""
+  mistake 2 'without an end' --mpi_args '\'
   mistake 10 '--min_ranks is 0' --min_ranks=0
   mistake 10 'a:2,b:2' --host 'a b'
   mistake 10 'nowhere cannot be read' --hostfile nowhere
@@ -273,6 +364,39 @@ test_run_options_that_cannot_be() {
   SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --hostfile "$folder/hosts"
   touch "$folder/file"
   mistake 10 "$folder/file/logs cannot be made" -np 2 --per_rank_logs --output_dir "$folder/file"
+}
+
+test_help_names_every_command() {
+  local command commands
+  run --help
+  equals 'exit code' "$code" 0
+  commands=$("$CONVNN_PROGRAM" --help | sed -n '/^SUBCOMMANDS/,/^$/s/^  \([a-z]*\) .*/\1/p')
+  contains 'commands of the program' "$commands" fuzz
+  for command in $commands; do contains 'help' "$(tr '|]' '  ' <<<"$out")" " $command "; done
+}
+
+test_swift_that_is_too_old_or_none() {
+  local version
+  stand_in swift <<<'echo "$version"'
+  stand_in dpkg-query <<<'echo install ok installed'
+  export version
+  for version in 'Swift version 5.9 (swift-5.9-RELEASE)' 'Swift version 6.1.2 (swift-6.1.2-RELEASE)'; do
+    PATH=$folder/bin:$PATH run doctor
+    equals "$version: doctor" "$code" 10
+    contains "$version: doctor" "$out" "problem  Swift: $folder/bin/swift is Swift ${version:14:3}, Swift 6.2 or later is needed"
+    contains "$version: doctor" "$out" swift.org/install
+    PATH=$folder/bin:$PATH mistake 10 "$folder/bin/swift is Swift ${version:14:3}, Swift 6.2 or later is needed" setup
+    contains "$version: setup" "$err" swift.org/install
+  done
+  version='python-swiftclient 4.6.0' PATH=$folder/bin:$PATH mistake 10 'does not tell a version of Swift' setup
+  for version in 'Swift version 6.2 (swift-6.2-RELEASE)' 'Swift version 6.10-dev (LLVM a1b2, Swift c3d4)' \
+    $'swift-driver version: 1.127 Apple Swift version 7.0 (swiftlang-7.0.0.1)\nTarget: x86_64'; do
+    PATH=$folder/bin:$PATH run setup
+    equals "$version: setup" "$code" 0
+    PATH=$folder/bin:$PATH run doctor
+    contains "$version: doctor" "$out" "ok       Swift: ${version%$'\n'*}"
+  done
+  unset version
 }
 
 test_a_value_is_no_request_for_help() {
@@ -482,11 +606,39 @@ test_a_test_in_the_folder_of_a_killed_run() {
 }
 
 test_a_rank_that_stands_still() {
-  run -np 2 --stall_timeout 2 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
+  run -np 3 --stall_timeout 2.5 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
   equals 'exit code' "$code" 14
-  contains 'message' "$err" "for rank 1 on $(uname -n) in"
+  contains 'message' "$err" "for rank 1 on $(uname -n)"
+  equals 'messages' "$(grep -c '^Stalled:' <<<"$err")" 1
+  contains 'reason' "$(<"$folder/run/status.json")" "\"reason\":\"a rank stalled: rank "
+  contains 'reason' "$(<"$folder/run/status.json")" "for rank 1 on $(uname -n)"
   equals 'exit_code' "$(status "$folder/run" exit_code)" 14
   within 5 no_processes "$folder/run"
+}
+
+test_the_first_words_on_a_stall_count() {
+  # Later ones wait for the rank that waits; one more is lost when mpirun ends the run.
+  stand_in mpirun <<<'advice="Look at that rank. Ending the run."
+    echo "Attention, 5 parameters; shapes" >&2
+    echo "Stalled: rank 2 on b waited 2 s for rank 1 on \"a|b\" in a gather." >&2
+    echo "Stalled: rank 0 on a waited 2 s for rank 2 on b in a gather." >&2
+    printf "%s\n" "$advice" "$advice" "Stalled: rank 3 on b waited 2 s for rank 2 on b in a gather." "$advice" >&2
+    frame "mpirun noticed that process rank 1 with PID 0 on node a exited on signal 9 (Killed)." >&2
+    echo "another word" >&2
+    exit 14'
+  export -f frame
+  mkdir -p "$folder/run"
+  echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/run/status.json"
+  echo '<strong class="state running">running</strong>' >"$folder/run/report.html"
+  PATH=$folder/bin:$PATH run -np 4 --output_dir "$folder/run"
+  equals 'exit code' "$code" 14
+  contains 'the first' "$err" 'Stalled: rank 2 on b waited'
+  equals 'messages' "$(grep -c '^Stalled:' <<<"$err")" 1
+  equals 'advice' "$(grep -c '^Look at' <<<"$err")" 1
+  contains 'what else there is' "$err" 'another word'
+  contains 'reason' "$(<"$folder/run/status.json")" \
+    '"reason":"a rank stalled: rank 2 on b waited 2 s for rank 1 on ab in a gather, last step 3"}'
+  contains 'report' "$(<"$folder/run/report.html")" '(a rank stalled: rank 2 on b waited'
 }
 
 test_fewer_ranks_when_one_is_lost_twice() {
