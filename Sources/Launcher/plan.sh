@@ -55,6 +55,8 @@ advise_shards() {
 plan() {
   check_slurm
   check_hosts
+  # Where there is none yet, `setup` installs it.
+  ! command -v mpirun >/dev/null || refuse_other_mpi
   local cores shards
   cores=$(usable_cores)
   shards=$(shards_of_batch)

@@ -76,7 +76,12 @@ undisturbed() {
 # A program of our own, to stand in for another: $1 is its name, standard input its text.
 stand_in() {
   mkdir -p "$folder/bin"
-  { echo '#!/usr/bin/env bash'; cat; } >"$folder/bin/$1"
+  {
+    echo '#!/usr/bin/env bash'
+    # The launcher asks every mpirun.
+    [[ $1 != mpirun ]] || echo '[[ $1 != --version ]] || { echo "mpirun (Open MPI) 4.1.4"; exit; }'
+    cat
+  } >"$folder/bin/$1"
   chmod +x "$folder/bin/$1"
 }
 
@@ -114,9 +119,13 @@ test_ranks_follow_cores_and_threads() {
 
 test_no_more_workers_than_shards() {
   ! has_quota || return 0
-  on_cores 12 --dry_run
-  contains 'demonstration' "$out" '-np 8 '
-  equals 'demonstration' "$err" "Note: 8 of 12 cores compute, as the batch of 64 has 8 shards. \
+  on_cores 64 --dry_run
+  contains 'demonstration' "$out" '-np 16 '
+  equals 'demonstration' "$err" "Note: 16 of 64 cores compute, as the batch of 64 has 16 shards. \
+For more of them: --shards 64 (a different sum, so different bits)."
+  on_cores 12 --dry_run train --batch_size 64
+  contains 'train' "$out" '-np 8 '
+  equals 'train' "$err" "Note: 8 of 12 cores compute, as the batch of 64 has 8 shards. \
 For more of them: --shards 16 (a different sum, so different bits) or a larger --batch_size."
   on_cores 12 --dry_run bench --layer Attention
   contains 'bench' "$out" '-np 8 '
@@ -399,6 +408,88 @@ test_swift_that_is_too_old_or_none() {
   unset version
 }
 
+test_an_mpi_that_is_not_open_mpi_4() {
+  local version shown
+  # Its answer is what the test wants.
+  stand_in mpirun </dev/null
+  printf '%s\n' '#!/usr/bin/env bash' 'echo "$version"; exit "${fails-0}"' >"$folder/bin/mpirun"
+  stand_in swift <<<'echo "Swift version 7.0 (swift-7.0-RELEASE)"'
+  stand_in dpkg-query <<<'echo install ok installed'
+  export version
+  for version in 'mpirun (Open MPI) 5.0.3' 'mpirun (Open MPI) 3.1.6' $'HYDRA build details:\n    Version:     4.0' \
+    'Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230306' 'mpirun: error while loading shared libraries'; do
+    case $version in
+      *Open*) shown="$folder/bin/mpirun is Open MPI ${version##* }, Open MPI 4 is needed" ;;
+      HYDRA*) shown='of Open MPI but "HYDRA build details: Version: 4.0", Open MPI 4 is needed' ;;
+      *) shown="$folder/bin/mpirun does not tell a version of Open MPI but \"$version\", Open MPI 4 is needed" ;;
+    esac
+    PATH=$folder/bin:$PATH mistake 10 "$shown" -np 1 --output_dir "$folder/run"
+    contains "$version: what helps" "$err" 'swift build -c release'
+    PATH=$folder/bin:$PATH mistake 10 "$shown" --dry_run -np 1
+    PATH=$folder/bin:$PATH mistake 10 "$shown" setup
+    PATH=$folder/bin:$PATH run doctor
+    equals "$version: doctor" "$code" 10
+    contains "$version: doctor" "$out" "problem  MPI: "
+    contains "$version: doctor" "$out" "$shown"
+  done
+  for version in 'mpirun (Open MPI) 4.0.0' $'mpirun (Open MPI) 4.1.7a1\n\nReport bugs to' $'a warning\nmpirun (Open MPI) 4.1'; do
+    PATH=$folder/bin:$PATH run --dry_run -np 1
+    equals "$version: plan" "$code" 0
+    PATH=$folder/bin:$PATH run setup
+    equals "$version: setup" "$code" 0
+  done
+  contains 'doctor' "$("$launch" doctor)" 'ok       MPI: mpirun (Open MPI) 4.'
+  unset version
+  rm "$folder/bin/mpirun"
+  # Its path as it is, but for mpirun.
+  local tool
+  for tool in bash env readlink dirname sed tr awk nproc uname grep head wc; do ln -s "$(command -v "$tool")" "$folder/bin/"; done
+  PATH=$folder/bin mistake 10 'no mpirun on PATH, Open MPI 4 is needed' -np 1 --output_dir "$folder/run"
+}
+
+# A copy of what the launcher needs of the repository, with a compiler that leaves a program.
+small_repository() {
+  mkdir -p "$1/Sources/Program"
+  cp -r "$launch" "$repository/Package.swift" "$1"
+  cp -r "$repository/Sources/Launcher" "$1/Sources"
+  touch "$1/Sources/Program/main.swift"
+  stand_in dpkg-query <<<'echo install ok installed'
+  stand_in swift <<<'
+    if [[ $1 == --version ]]; then echo "Swift version 7.0 (swift-7.0-RELEASE)"; exit; fi
+    echo built >>"$folder/builds"
+    mkdir -p .build/release
+    eval "$meanwhile"
+    sleep 0.05
+    printf "%s\n" "#!/bin/sh" "echo ran" >.build/release/convnn
+    chmod +x .build/release/convnn'
+}
+
+# Starts it once more; there have to have been $2 builds by now.
+builds() {
+  out=$(PATH=$folder/bin:$PATH env -u CONVNN_PROGRAM "$folder/Launcher-copy/launch" verify)
+  equals "$1: the program" "$out" ran
+  equals "$1: builds" "$(wc -l <"$folder/builds")" "$2"
+}
+
+test_builds_when_a_source_is_newer() {
+  local copy=$folder/Launcher-copy
+  export folder meanwhile=''
+  small_repository "$copy"
+  builds 'no program' 1
+  builds 'nothing is new' 1
+  touch "$copy/Sources/Launcher/run.sh"
+  builds 'the launcher is not built' 1
+  sleep 0.05
+  touch "$copy/Sources/Program/main.swift"
+  # Saved again while the build runs.
+  meanwhile='sleep 0.05; touch Sources/Program/main.swift'
+  builds 'a source is newer' 2
+  meanwhile=''
+  builds 'saved during the build' 3
+  builds 'nothing is new any more' 3
+  unset meanwhile
+}
+
 test_a_value_is_no_request_for_help() {
   run --dry_run -np 2 "${tiny[@]}" --output_dir help
   equals 'exit code' "$code" 0
@@ -432,7 +523,7 @@ test_a_host_that_cannot_take_part() {
   (cd "$folder/a place" && PATH=$folder/bin:$PATH "$launch" --host b:1 2>"$folder/stderr")
   contains 'no folder' "$(<"$folder/stderr")" "host b has no folder $folder/a place"
   change="rm $folder/bin/orted; PATH=$folder/bin"
-  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI (orted) in $folder/bin or on PATH" --host b:1
+  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI 4 (orted) in $folder/bin or on PATH" --host b:1
   change=:
   stand_in orted <<<'exit 0'
   PATH=$folder/bin:$PATH run --host b:1 --output_dir "$folder/run"
@@ -576,12 +667,82 @@ test_restarts_give_the_same_bits() {
 }
 
 test_gives_up_after_the_last_restart() {
-  stand_in program <<<'echo "$CONVNN_ATTEMPT" >>"$attempts"; kill -SEGV $$'
-  export attempts=$folder/attempts
-  CONVNN_PROGRAM=$folder/bin/program run -np 1 --max_restarts 2 --output_dir "$folder/run"
-  equals 'exit code' "$code" 16
-  equals 'attempts' "$(paste -sd' ' "$attempts")" '0 1 2'
-  contains 'message' "$err" 'signal 11 (Segmentation fault)'
+  stand_in program <<<'echo "$CONVNN_ATTEMPT" >>"$attempts"
+    [[ $(wc -l <"$attempts") == *[$begins]* ]] && echo "Attention, 5 parameters; shapes" >&2; kill -SEGV $$'
+  export attempts=$folder/attempts begins
+  # The numbers of the attempts that begin, and what they were told.
+  for begins in x/'0 0 0' 123/'0 1 2' 2/'0 0 1'; do
+    rm -f "$attempts"
+    begins=${begins%/*} CONVNN_PROGRAM=$folder/bin/program \
+      run -np 1 --max_restarts 2 --output_dir "$folder/run"
+    equals "$begins: exit code" "$code" 16
+    equals "$begins: attempts" "$(paste -sd' ' "$attempts")" "${begins#*/}"
+    contains "$begins: message" "$err" 'signal 11 (Segmentation fault)'
+  done
+  unset begins
+}
+
+test_a_restart_before_the_run_has_begun_does_not_go_on_with_another() {
+  run -np 1 "${tiny[@]}" --max_steps 4 --output_dir "$folder/run"
+  # The first one dies before it has begun, the second after its checkpoint of step 4.
+  stand_in program <<<'echo >>"$calls"; case $(wc -l <"$calls") in
+    1) kill -KILL $$ ;; *) exec "$genuine" "$@" ;; esac'
+  export calls=$folder/calls
+  genuine=$CONVNN_PROGRAM CONVNN_PROGRAM=$folder/bin/program run -np 1 --max_restarts 2 "${tiny[@]}" \
+    --resume never --output_dir "$folder/run" --inject kill:rank=0,step=6
+  equals 'exit code' "$code" 0
+  equals 'attempts' "$(wc -l <"$calls")" 3
+  equals 'starts' "$(grep -c '"event":"start"' "$folder/run/metrics.jsonl")" 1
+  equals 'only what it saved itself' "$(grep -c '"event":"resume"' "$folder/run/metrics.jsonl")" 1
+  equals 'steps before the loss' "$(grep -c '"step":1,' "$folder/run/metrics.jsonl")" 1
+  contains 'lost at' "$err" 'last step 5'
+}
+
+test_a_status_that_cannot_be_written_is_no_end() {
+  stand_in mpirun <<<'echo >>"$calls"; (($(wc -l <"$calls") > 1)) || exit 1
+    sed -i s/running/done/ "$folder/run/status.json"'
+  export calls=$folder/calls folder
+  # A folder where the new file would have to be.
+  mkdir -p "$folder/run/status.json.new" "$folder/run/report.html.new"
+  echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/run/status.json"
+  echo '<strong class="state running">running</strong>' >"$folder/run/report.html"
+  PATH=$folder/bin:$PATH run -np 1 --max_restarts 1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  equals 'attempts' "$(wc -l <"$calls")" 2
+  contains 'message' "$err" "Note: $folder/run/status.json cannot be written."
+}
+
+test_a_kill_that_mpirun_tells_by_its_exit_code() {
+  export -f frame
+  export exits
+  stand_in mpirun <<<'frame "Primary job  terminated normally, but 1 process returned" \
+    "a non-zero exit code. Per user-direction, the job has been aborted." >&2; exit "$exits"'
+  for exits in '137 was ended by signal 9 (SIGKILL)' '139 was ended by signal 11 (SIGSEGV)' '1 died' '255 died'; do
+    exits=${exits%% *} PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+    equals "$exits: exit code" "$code" 16
+    contains "$exits" "$err" "a rank or mpirun ${exits#* }, last step 0"
+  done
+  unset exits
+}
+
+test_its_notes_may_vanish() {
+  # Something has swept the folder for temporary files.
+  local -x TMPDIR=$folder/tmp
+  mkdir "$TMPDIR"
+  stand_in mpirun <<<'rm -rf "$TMPDIR"/convnn-notes.*
+    echo "Attention, 5 parameters; shapes" >&2; echo "a word" >&2
+    rm -rf "$TMPDIR"/convnn-notes.*
+    echo "Stalled: rank 2 on b waited 2 s for rank 1 on a in a gather." >&2
+    echo "another word" >&2; exit 14'
+  local begin=$SECONDS
+  PATH=$folder/bin:$PATH run -np 1 --max_restarts 1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 14
+  equals 'what was said' "$(grep -c '^a word\|^another word' <<<"$err")" 4
+  contains 'reason' "$err" 'a rank stalled: rank 2 on b waited'
+  contains 'it had begun' "$err" 'from the last checkpoint'
+  ((SECONDS - begin < 10)) || problem "it took $((SECONDS - begin)) s"
+  [[ -z $(ls "$TMPDIR") ]] || problem "left: $(ls "$TMPDIR")"
+  TMPDIR=$folder/nowhere mistake 10 'no folder for notes can be made in' -np 1 --output_dir "$folder/run"
 }
 
 test_no_restart_after_a_mistake() {
@@ -644,8 +805,9 @@ test_the_first_words_on_a_stall_count() {
 test_fewer_ranks_when_one_is_lost_twice() {
   # Rank 1 dies at the first two attempts, before it starts.
   stand_in program <<<'
-    ((OMPI_COMM_WORLD_RANK != 1 || CONVNN_ATTEMPT > 1)) || kill -KILL $$
+    if ((OMPI_COMM_WORLD_RANK == 1)); then echo >>"$calls"; (($(wc -l <"$calls") > 2)) || kill -KILL $$; fi
     exec "$genuine" "$@"'
+  export calls=$folder/calls
   genuine=$CONVNN_PROGRAM CONVNN_PROGRAM=$folder/bin/program \
     run -np 3 --max_restarts 2 --min_ranks 2 "${tiny[@]}" --output_dir "$folder/run"
   equals 'exit code' "$code" 0
@@ -653,6 +815,7 @@ test_fewer_ranks_when_one_is_lost_twice() {
   contains 'message' "$err" ', last step 0'
   contains 'first' "$err" 'Restart 1 of 2 on 3 ranks'
   contains 'second' "$err" 'Restart 2 of 2 on 2 ranks'
+  lacks 'no checkpoint yet' "$err" 'from the last checkpoint'
   equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
 }
 
@@ -736,6 +899,55 @@ test_a_signal_counts_from_the_first_moment() {
     # 143: the launcher itself had hardly begun.
     [[ $code == 15 || ($code == 143 && ! -e $folder/run) ]] || problem "after $delay s: exit code $code"
   done
+}
+
+test_a_signal_while_hosts_are_looked_at() {
+  # Such a look takes a second.
+  stand_in ssh <<<'[[ $1 != -G ]] || exit 1; : >"$folder/looks"; sleep 1; cat >/dev/null; : >"$folder/looked"'
+  stand_in mpirun <<<': >"$folder/ran"; trap "echo asked >&2; exit 15" USR1
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 300; i++)); do sleep 0.1; done'
+  export folder
+  local words
+  for words in 'train 15' 'train 16 twice' 'evaluate 16'; do
+    rm -f "$folder"/looks "$folder"/looked "$folder"/ran
+    PATH=$folder/bin:$PATH start --host b:1 --grace 20 ${words%% *} --output_dir "$folder/run"
+    within 5 test -e "$folder/looks"
+    kill -TERM "$launched"
+    sleep 0.3
+    [[ $words != *twice ]] || kill -TERM "$launched"
+    finish
+    set -- $words
+    equals "$words: exit code" "$code" "$2"
+    exists "$folder/looked"
+    if ((code == 15)); then contains "$words" "$err" asked; else
+      [[ ! -e $folder/ran ]] || problem "$words: it has started"
+      contains "$words" "$err" 'ended by a signal, nothing has been started'
+    fi
+  done
+}
+
+test_a_signal_to_all_before_a_restart() {
+  stand_in mpirun <<<'exit 1'
+  PATH=$folder/bin:$PATH start -np 1 --max_restarts 9 --output_dir "$folder/run"
+  within 20 grep -q 'Restart 3 of 9' "$folder/stderr"
+  sleep 0.3
+  # The launcher, and what it waits for.
+  # shellcheck disable=SC2046
+  kill -TERM "$launched" $(ps -o pid= --ppid "$launched")
+  finish
+  equals 'exit code' "$code" 16
+  lacks 'no restart' "$err" 'Restart 4'
+}
+
+test_a_signal_is_passed_on_once() {
+  # It comes when mpirun has just been started.
+  echo '[[ $0 == */launch ]] || return 0; set -T
+    trap '\''[[ $BASH_COMMAND != "exec {errors}>&-" ]] || kill -TERM $$'\'' DEBUG' >"$folder/environment"
+  stand_in mpirun <<<'trap "echo ended >&2; exit 16" TERM; trap "echo asked >&2; exit 15" USR1; sleep 0.5
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 100; i++)); do sleep 0.1; done'
+  BASH_ENV=$folder/environment PATH=$folder/bin:$PATH run -np 1 --grace 5 --output_dir "$folder/run"
+  equals 'exit code' "$code" 15
+  equals 'requests' "$(grep -c 'Stopping after a checkpoint' <<<"$err")" 1
 }
 
 test_a_signal_leads_to_a_checkpoint() {
@@ -904,16 +1116,22 @@ test_killed_launchers_and_mpiruns_leave_nothing() {
 }
 
 test_the_next_start_sweeps_up() {
-  local stale session
+  local stale session notes other path
   stale=/dev/shm/vader_segment.$(uname -n).test.$$
   session=${TMPDIR:-/tmp}/ompi.$(uname -n | cut -d. -f1).$EUID/pid.999999999
   touch "$stale" && mkdir -p "$session/0"
+  # Of a launcher that is gone; and of some on another host, and in another container.
+  notes=${TMPDIR:-/tmp}/convnn-notes.$(uname -n).$(readlink /proc/self/ns/pid | tr -dc 0-9).999999999.test$$
+  other=(${TMPDIR:-/tmp}/convnn-notes.{elsewhere.7,"$(uname -n).7"}.999999999.test$$)
+  mkdir "$notes" "${other[@]}"
   stand_in program <<<'exit 0'
   CONVNN_PROGRAM=$folder/bin/program run -np 1 --output_dir "$folder/run"
   equals 'exit code' "$code" 0
   [[ ! -e $stale ]] || problem "$stale is still there"
   [[ ! -e $session ]] || problem "$session is still there"
-  rm -rf "$stale" "$session"
+  [[ ! -e $notes ]] || problem "$notes is still there"
+  for path in "${other[@]}"; do exists "$path"; done
+  rm -rf "$stale" "$session" "$notes" "${other[@]}"
 }
 
 # ---- all of them -------------------------------------------------------------------------------
