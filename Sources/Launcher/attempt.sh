@@ -26,8 +26,7 @@ attempt() {
   exec {errors}>&-
   # Those that came before there was anybody to pass them on to.
   pass_signals
-  wait_until_done "$child"
-  wait "$child" 2>/dev/null || code=$?
+  wait_for "$child" || code=$?
   ((timer == 0)) || kill "$timer" 2>/dev/null || true
   # Not `wait`, which the filter's own signals would end.
   for ((tick = 0; tick < 300; tick++)); do

@@ -107,7 +107,7 @@ look_at_hosts() {
     printf '\nsweep_leftovers\n'
     printf '%q ' look_around "$PWD" "$program" "$bin" ${1-})
   mkdir -p "$notes/hosts"
-  local looks=()
+  local look looks=()
   for host in "${others[@]}"; do
     {
       ssh -o BatchMode=yes -o ConnectTimeout=10 "$host" bash -s <<<"$script" \
@@ -115,9 +115,9 @@ look_at_hosts() {
     } &
     looks+=($!)
     # Every one is a process of this host.
-    ((${#looks[@]} % 64)) || wait_until_done "${looks[@]}"
+    ((${#looks[@]} < 64)) || { wait_for "${looks[0]}" || true; looks=("${looks[@]:1}"); }
   done
-  wait_until_done "${looks[@]}"
+  for look in "${looks[@]}"; do wait_for "$look" || true; done
   for host in "${others[@]}"; do
     if [[ -e $notes/hosts/$host.failed && ! -s $notes/hosts/$host.lacks ]]; then
       # It may have ended the look as well.

@@ -88,6 +88,7 @@ note_end() {
   [[ -z $1 ]] || grep -qs '^- - stalled ' "$notes/lost" || note lost "$1"
   [[ -s $notes/over ]] || {
     note over "${2:-15}"
-    kill -USR2 $$ 2>/dev/null || true
+    # Not at once: bash can lose the exit code of a child that ends while a signal comes.
+    { sleep 1 && kill -USR2 $$; } </dev/null >/dev/null 2>&1 &
   }
 }

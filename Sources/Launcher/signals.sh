@@ -11,16 +11,13 @@ on_signal() {
   ((child == 0)) || pass_signals
 }
 
-# Waits for children of this script. A signal ends a wait, not what it is for.
-wait_until_done() {
-  local process
-  for process; do
-    # Not `kill -0`: its number may be another process's by now.
-    while [[ $'\n'$(jobs -pr)$'\n' == *$'\n'"$process"$'\n'* ]]; do
-      # Quiet: bash would tell of a child that was killed.
-      wait "$process" 2>/dev/null || true
-    done
-  done
+# Waits for the child $1, returns its exit code. A signal ends a `wait`, not what it is for.
+wait_for() {
+  local code=0
+  # Quiet: bash would tell of a child that was killed.
+  while kill -0 "$1" 2>/dev/null; do wait "$1" 2>/dev/null || true; done
+  wait "$1" 2>/dev/null || code=$?
+  return "$code"
 }
 
 # Ends what has not begun, unless it is one request for a checkpoint: then the run begins, and writes one.
