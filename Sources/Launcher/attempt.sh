@@ -18,19 +18,15 @@ attempt() {
   # Bash starts what runs beside it with SIGINT ignored.
   [[ $end_signal == TERM ]] || line=(env --default-signal=INT --block-signal=TERM "${line[@]}")
   rm -f "$notes"/*
+  note new
   exec {errors}> >(quiet_mpirun)
   # A session of its own: a terminal's Ctrl-C reaches this script only.
   setsid "${line[@]}" </dev/null 2>&"$errors" {errors}>&- &
   child=$!
   exec {errors}>&-
-  # One that came before there was anybody to pass it on to.
-  ((signals == 0)) || pass_signal
-  # A signal ends the wait, not the run.
-  while kill -0 "$child" 2>/dev/null; do
-    # Quiet: bash would tell of a child that was killed.
-    wait "$child" 2>/dev/null || true
-  done
-  wait "$child" 2>/dev/null || code=$?
+  # Those that came before there was anybody to pass them on to.
+  pass_signals
+  wait_for "$child" || code=$?
   ((timer == 0)) || kill "$timer" 2>/dev/null || true
   # Not `wait`, which the filter's own signals would end.
   for ((tick = 0; tick < 300; tick++)); do
@@ -53,15 +49,23 @@ last_step() {
   } 2>/dev/null | sort -n | tail -1
 }
 
-# One line on how the last attempt was lost.
+# One line on how the last attempt was lost: documented code $1, mpirun's $3; before it the kernel had killed $2
+# processes for memory.
 reason_of_loss() {
-  local rank host how
-  if (($1 == 14)); then echo "a rank stalled, last step $(last_step)"; return; fi
+  local rank='' host='' how=''
+  if (($1 == 14)); then
+    how=$(sed -n 's/^- - stalled \(.*[^.]\)\.*$/: \1/p' "$notes/lost" 2>/dev/null || true)
+    echo "a rank stalled$how, last step $(last_step)"
+    return
+  fi
   if ((signals > 1)); then echo 'ended at once by a second signal'; return; fi
   if ((signals)) && [[ $command != train ]]; then echo 'ended by a signal'; return; fi
   if ((signals)); then echo 'ended by a signal before a checkpoint was written'; return; fi
   if ! read -r rank host how 2>/dev/null <"$notes/lost"; then
-    echo "a rank or mpirun died, last step $(last_step)"
+    # mpirun may tell of a kill by its exit code only.
+    if (($3 > 128)) && [[ ! -e $notes/ended ]]; then how=$(kill -l $(($3 - 128)) 2>/dev/null || true); fi
+    how=${how:+was ended by signal $(($3 - 128)) (SIG$how)$(tell_of_memory "$2")}
+    echo "a rank or mpirun ${how:-died}, last step $(last_step)"
     return
   fi
   case $how in
@@ -69,9 +73,10 @@ reason_of_loss() {
     early) how='ended before its work was done' ;;
     *) how="was ended by signal $how" ;;
   esac
-  (($(out_of_memory_kills) <= $2)) || how+='; this host ran out of memory'
-  echo "rank $rank on $host $how, last step $(last_step)"
+  echo "rank $rank on $host $how$(tell_of_memory "$2"), last step $(last_step)"
 }
+
+tell_of_memory() { (($(out_of_memory_kills) <= $1)) || echo '; this host ran out of memory'; }
 
 # Processes that the kernel has killed for memory in this container.
 out_of_memory_kills() {
@@ -80,11 +85,11 @@ out_of_memory_kills() {
 
 # mpirun's code in terms of the documented ones.
 documented_code() {
-  local code=$1 words=" ${flags[*]} "
+  local code=$1
   # mpirun may have had to be killed.
-  if ((code >= 126 || code == 1)) && grep -qs ' stalled$' "$notes/lost"; then code=14; fi
+  if ((code >= 126 || code == 1)) && grep -qs '^- - stalled ' "$notes/lost"; then code=14; fi
   if ((code >= 126 || code == 1)); then code=16; fi
-  if ((code == 0)) && [[ $command == train && $words != *" --test"[_-]"only "* ]]; then
+  if ((code == 0)) && [[ $command == train ]] && ! only_tests; then
     local file
     file=$(output_folder)/status.json
     [[ ! -r $file ]] || ! grep -q '"state":"running"' "$file" || code=16
@@ -95,7 +100,7 @@ documented_code() {
 # Ends the run if an attempt that mpirun ended with code $1 shows that another one would not even start.
 fail_if_it_cannot_start() {
   local host='' how=''
-  (($1 && signals == 0)) && [[ ! -e $notes/begun ]] || return 0
+  (($1 && signals == 0)) && ! has_begun || return 0
   ! read -r _ host how 2>/dev/null <"$notes/lost" || case $how in
     connect*)
       fail 10 "ranks on different hosts could not connect over the network: $host: ${how#connect }

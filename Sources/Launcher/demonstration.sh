@@ -2,8 +2,8 @@
 
 # A small ViT on the built-in images, about a minute on two cores.
 demonstration=(--dataset shapes --resize 32 --patch_size 4 --num_layers 4 --num_heads 3
-  --d_hidden 96 --d_mlp 192 --dropout 0 --attention_dropout 0 --batch_size 64 --num_epochs 5
-  --lr 2e-3 --warmup_epochs 1 --scheduler cosine)
+  --d_hidden 96 --d_mlp 192 --dropout 0 --attention_dropout 0 --batch_size 64 --shards 16
+  --num_epochs 5 --lr 2e-3 --warmup_epochs 1 --scheduler cosine)
 
 demonstrate() {
   local number=1 folder

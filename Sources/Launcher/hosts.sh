@@ -87,7 +87,7 @@ network_of_hosts() {
 look_around() {
   cd "$1" 2>/dev/null || { echo "no folder $1"; return; }
   command -v "$2" >/dev/null || { echo "no program $2"; return; }
-  [[ -z $3 || -x $3/orted ]] || command -v orted >/dev/null || echo "no Open MPI (orted) in $3 or on PATH"
+  [[ -z $3 || -x $3/orted ]] || command -v orted >/dev/null || echo "no Open MPI 4 (orted) in $3 or on PATH"
   [[ -z ${4-} ]] || ldd "$(command -v "$2")" | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/no library \1/p' | head -1
 }
 
@@ -101,24 +101,27 @@ look_at_hosts() {
   mapfile -t others < <(other_hosts)
   ((${#others[@]})) || return 0
   command -v ssh >/dev/null || fail 10 "no ssh on this host to reach ${others[0]}. Install openssh-client."
-  [[ $mpi_args == *-prefix* ]] || bin=$(dirname "$(command -v mpirun)")
-  script=$(declare -f sweep_leftovers look_around
+  [[ ${mpi_args[*]} == *-prefix* ]] || bin=$(dirname "$(command -v mpirun)")
+  script=$(declare -f name_of_notes sweep_leftovers look_around
     [[ -z ${LD_LIBRARY_PATH-} ]] || printf '\nexport LD_LIBRARY_PATH=%q' "$LD_LIBRARY_PATH"
     printf '\nsweep_leftovers\n'
     printf '%q ' look_around "$PWD" "$program" "$bin" ${1-})
   mkdir -p "$notes/hosts"
-  local count=0
+  local look looks=()
   for host in "${others[@]}"; do
     {
       ssh -o BatchMode=yes -o ConnectTimeout=10 "$host" bash -s <<<"$script" \
         >"$notes/hosts/$host.lacks" 2>"$notes/hosts/$host.says" || : >"$notes/hosts/$host.failed"
     } &
+    looks+=($!)
     # Every one is a process of this host.
-    (((count = count + 1) % 64)) || wait
+    ((${#looks[@]} < 64)) || { wait_for "${looks[0]}" || true; looks=("${looks[@]:1}"); }
   done
-  wait
+  for look in "${looks[@]}"; do wait_for "$look" || true; done
   for host in "${others[@]}"; do
     if [[ -e $notes/hosts/$host.failed && ! -s $notes/hosts/$host.lacks ]]; then
+      # It may have ended the look as well.
+      end_if_signalled now
       # A host that is gone may be left out of a restart.
       [[ -z $min_ranks ]] || ((max_restarts == 0)) || continue
       fail 10 "host $host cannot be used: $(tail -n 1 "$notes/hosts/$host.says" | tr -d '\r')

@@ -28,11 +28,19 @@ single_copy_works() {
   (((16#$capabilities >> 19) & 1))
 }
 
+# What the folders of notes are called, up to the launcher's number: a number says nothing on another host or
+# in another container, and those may share the folder for temporary files.
+name_of_notes() {
+  local space
+  space=$(readlink /proc/self/ns/pid || true)
+  echo "${TMPDIR:-/tmp}/convnn-notes.$(uname -n).${space//[^0-9]/}."
+}
+
 # What a killed mpirun or launcher of this user left behind on this host: memory segments that no process
 # maps, session folders and notes of processes that are gone.
 sweep_leftovers() {
-  local host path process
-  host=$(uname -n)
+  local host path process name
+  host=$(uname -n) name=$(name_of_notes)
   for path in "/dev/shm/vader_segment.$host."*; do
     [[ -O $path ]] || continue
     grep -qsF "$path" /proc/[0-9]*/maps || rm -f "$path"
@@ -46,9 +54,9 @@ sweep_leftovers() {
     [[ -d $path && -O $path ]] || continue
     [[ -e /proc/${path##*_} ]] || rm -rf "${path%/*}"
   done
-  for path in "${TMPDIR:-/tmp}"/convnn-launch.*; do
+  for path in "$name"*; do
     [[ -d $path && -O $path ]] || continue
-    process=${path##*/convnn-launch.}
+    process=${path#"$name"}
     [[ -e /proc/${process%%.*} ]] || rm -rf "$path"
   done
 }
@@ -61,12 +69,16 @@ doctor() {
       problems=1
     fi
   }
-  local version
-  version=$(swift --version 2>/dev/null | head -1 || true)
-  check "Swift: ${version:-none}" "$([[ -n $version ]] && echo ok)" 'Install Swift 6.2 or newer: swift.org/install'
+  local lack
+  lack=$(lack_of_swift)
+  check "Swift: ${lack:-$(swift --version 2>/dev/null | grep -m 1 'Swift version')}" \
+    "$([[ -n $lack ]] || echo ok)" "$remedy_for_swift"
   local missing
   missing=$(missing_packages | paste -sd' ')
   check "packages: ${missing:-all installed}" "$([[ -z $missing ]] && echo ok)" './launch setup installs them.'
+  lack=$(lack_of_mpirun)
+  check "MPI: ${lack:-$(mpirun --version 2>/dev/null </dev/null | head -n 1 || true)}" \
+    "$([[ -n $lack ]] || echo ok)" "$remedy_for_mpirun"
   allow_root
   local greeting
   greeting=$(timeout 30 mpirun --oversubscribe -np 2 echo hello 2>/dev/null </dev/null | wc -l || true)

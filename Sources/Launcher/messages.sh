@@ -1,17 +1,28 @@
 # What mpirun and the run say of themselves: passed on, left out, noted.
 
 # Notes of an attempt, in the folder $notes:
-#   lost    what is known of the end: rank (or -), host, and a signal or one of the words below
-#   begun   there once the run has told of itself
+#   lost    what is known of the end: rank (or -), host, and a signal or one of the words below; for a stall what
+#           the rank said that waited
+#   new     there until the run has told of itself: a folder that somebody has emptied must not look like that
 #   over    there once mpirun has told of an end; says how long it may take
+#   ended   there once the launcher itself has ended an mpirun that did not end
 #   told    there once the filter has passed everything on
+
+# Whether the run of this attempt has told of itself.
+has_begun() { [[ ! -e $notes/new ]]; }
+
+# Writes the note $1, with the words $2. What cleans up old files may have taken the folder of a long run.
+note() {
+  { [[ -d $notes ]] || { kill -0 $$ && mkdir -m 700 "$notes"; }; } 2>/dev/null || return 0
+  { echo "${2-}" >"$notes/$1"; } 2>/dev/null || true
+}
 
 # Passes lines on, but for mpirun's framed words on how a job ended: the program or `reason_of_loss` says
 # it better. What they tell goes into the notes.
 quiet_mpirun() {
   # Ends with mpirun, not with a terminal, a pipe or a process group.
   trap '' HUP INT TERM USR1 USR2 PIPE
-  local line block='' framed=0
+  local line block='' framed=0 said=''
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line == --------------------* ]]; then
       ((!framed)) || note_block
@@ -20,18 +31,25 @@ quiet_mpirun() {
       block+=$line$'\n'
     elif [[ ! $line =~ ^mpirun:\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:rsh:\ Warning:\ setpgid ]]; then
       [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
-      [[ ! $line =~ ^Stalled:\ rank ]] || note_end '- - stalled'
+      if [[ -n $said ]]; then
+        # The first one waits for the rank that stands still; what others say comes of that.
+        [[ $line != 'Stalled: '* && $said != *$'\n'"$line"$'\n'* ]] || continue
+        said+=$line$'\n'
+      elif [[ $line == 'Stalled: '* ]]; then
+        said=$'\n'
+        note_end "- - stalled $(tr -d '"\\|&<>[:cntrl:]' <<<"${line#Stalled: }")"
+      fi
       say "$line"
     fi
   done
   [[ -z $block ]] || say "$block"
-  : >"$notes/told"
+  note told
 }
 
 note_begin() {
-  : >"$notes/begun"
+  rm -f "$notes/new"
   # Connections failed while ranks met, but they have met all the same.
-  [[ ! -s $notes/lost || $(<"$notes/lost") != *' connect '* ]] || rm -f "$notes/lost" "$notes/over"
+  ! grep -qs ' connect ' "$notes/lost" || rm -f "$notes/lost" "$notes/over"
 }
 
 # One framed message of mpirun, in `block`.
@@ -49,7 +67,7 @@ note_block() {
   elif [[ $words =~ failed\ to\ TCP\ connect.*Local\ host:\ *([^ ]+).*Message:\ *(connect\(\)\ to\ [^ ]+) ||
     $words =~ accepted\ a\ TCP\ connection\ from\ what.*Local\ host:\ *([^ ]+) ]]; then
     # Later it is how other ranks notice an end.
-    [[ -e $notes/begun || -s $notes/lost ]] ||
+    has_begun || [[ -s $notes/lost ]] ||
       note_end "- ${BASH_REMATCH[1]} connect ${BASH_REMATCH[2]-}" 30
   elif [[ $words =~ could\ not\ change\ to\ the\ specified\ working\ directory:.*directory:\ (.*)\ Node:\ ([^ ]+) ]]; then
     note_end "- ${BASH_REMATCH[2]} missing folder ${BASH_REMATCH[1]}"
@@ -66,9 +84,11 @@ note_block() {
 
 # Notes that the run is over, and how, unless $1 is empty; mpirun has $2 seconds to end.
 note_end() {
-  [[ -z $1 ]] || echo "$1" >"$notes/lost"
+  # Ends that follow a stall come of it.
+  [[ -z $1 ]] || grep -qs '^- - stalled ' "$notes/lost" || note lost "$1"
   [[ -s $notes/over ]] || {
-    echo "${2:-15}" >"$notes/over"
-    kill -USR2 $$ 2>/dev/null || true
+    note over "${2:-15}"
+    # Not at once: bash can lose the exit code of a child that ends while a signal comes.
+    { sleep 1 && kill -USR2 $$; } </dev/null >/dev/null 2>&1 &
   }
 }

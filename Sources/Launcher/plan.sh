@@ -2,8 +2,10 @@
 
 # Whether the user has set the parameter $1 of Open MPI. (Files do not count: distributions write them too.)
 is_set_for_mpi() {
-  local variable=OMPI_MCA_$1
-  [[ -n ${!variable-} || " $mpi_args " == *" $1 "* ]]
+  local variable=OMPI_MCA_$1 word
+  [[ -z ${!variable-} ]] || return 0
+  for word in "${mpi_args[@]}"; do [[ $word != "$1" ]] || return 0; done
+  return 1
 }
 
 # Sets a parameter of Open MPI, unless the user has: mpirun takes none twice.
@@ -23,19 +25,48 @@ choose_network() {
   done
 }
 
+# Every worker needs a shard of the batch. Of `ranks` and `threads` gives way what was not asked for, that is
+# where $1 and $2 are empty; a note says how many of $3, like "12 cores", are left.
+fit_to_shards() {
+  [[ -n $shards ]] || return 0
+  local before="$ranks $threads"
+  if [[ -z $2 ]] && ((${ranks:-1} * threads > shards)); then
+    threads=$((shards / ${ranks:-1} > 0 ? shards / ${ranks:-1} : 1))
+  fi
+  if [[ -z $1 && -n $ranks ]] && ((ranks * threads > shards && threads <= shards)); then
+    ranks=$((shards / threads))
+  fi
+  # What was asked for may be too much all the same: the program refuses it.
+  [[ $before == "$ranks $threads" ]] || ((${ranks:-1} * threads > shards)) ||
+    say "Note: $((${ranks:-1} * threads)) of $3 compute, as the batch of $(batch_size) has $shards shards.$(advise_shards "${3%% *}")"
+}
+
+# How $1 workers, or nearly as many, would get a shard each.
+advise_shards() {
+  local more=$shards size ways=''
+  size=$(batch_size)
+  while ((more < $1 && more * 2 <= size)); do more=$((more * 2)); done
+  ((more == shards)) || ways="--shards $more (a different sum, so different bits)"
+  # By itself a batch never has more than 16.
+  ((shards >= 16)) || [[ $(flag_value shards) == *[1-9]* ]] || ways+="${ways:+ or }a larger --batch_size"
+  [[ -z $ways ]] || echo " For more of them: $ways."
+}
+
 plan() {
   check_slurm
   check_hosts
-  local cores
+  # Where there is none yet, `setup` installs it.
+  ! command -v mpirun >/dev/null || refuse_other_mpi
+  local cores shards
   cores=$(usable_cores)
+  shards=$(shards_of_batch)
   ((!in_slurm)) || plan_slurm
   threads=${threads:-1}
   if [[ -z $ranks ]] && ((!in_slurm)); then
     if [[ -n $hosts$hostfile ]]; then ranks=$(slots)
     else
       ranks=$((cores / threads > 0 ? cores / threads : 1))
-      # The largest number of workers that every batch of the default size has shards for.
-      ((ranks * threads <= 16)) || ranks=$((16 / threads > 0 ? 16 / threads : 1))
+      fit_to_shards '' "$threads" "$cores cores"
     fi
   fi
   [[ -z $ranks$min_ranks ]] || ((${min_ranks:-0} <= ${ranks:-$min_ranks})) ||
@@ -85,9 +116,7 @@ plan() {
     set_for_mpi oob_tcp_keepalive_probes 4
   fi
   [[ -z $hosts$hostfile ]] || choose_network
-  local extra=()
-  read -r -a extra <<<"$mpi_args"
-  mpirun+=("${extra[@]}")
+  mpirun+=("${mpi_args[@]}")
   flags=("${given[@]}")
   [[ ! $command =~ ^(train|evaluate|bench)$ ]] || flags+=(--threads "$threads")
   [[ -z $stall_timeout ]] || flags+=(--stall_timeout "$stall_timeout")

@@ -10,6 +10,7 @@ in_use() {
 }
 
 # A run that died cannot say so itself. One that another run kept out has nothing to say of the folder.
+# The disk may be full.
 write_status() {
   local file epoch
   file=$(output_folder)/status.json
@@ -17,19 +18,26 @@ write_status() {
   grep -q '"state":"running"' "$file" || return 0
   epoch=$(sed -n 's/.*"epoch":\([0-9]*\),.*/\1/p' "$file")
   printf '{"state":"failed","step":%d,"epoch":%d,"exit_code":%d,"reason":"%s"}\n' \
-    "$(last_step)" "${epoch:-0}" "$1" "$2" >"$file.new" && mv "$file.new" "$file"
+    "$(last_step)" "${epoch:-0}" "$1" "$2" 2>/dev/null | replace "$file"
   file=$(output_folder)/report.html
   [[ ! -w $file ]] || {
     sed -e 's|: running</title>|: failed</title>|' \
       -e "s|<strong class=\"state running\">running</strong>|<strong class=\"state failed\">failed</strong> ($2)|" \
-      "$file" >"$file.new" && mv "$file.new" "$file"
+      "$file" 2>/dev/null | replace "$file"
   }
+}
+
+# Puts what it reads in the place of the file $1, whole or not at all.
+replace() {
+  { cat >"$1.new" && mv "$1.new" "$1"; } 2>/dev/null && return 0
+  rm -f "$1.new" 2>/dev/null || true
+  say "Note: $1 cannot be written."
 }
 
 # Waits before restart number $1, ends early on a signal.
 back_off() {
   local seconds=$(($1 < 6 ? $1 * $1 : 30)) second
-  for ((second = 0; second < seconds && signals == 0; second++)); do sleep 1; done
+  for ((second = 0; second < seconds && signals == 0; second++)); do sleep 1 || true; done
 }
 
 run() {
@@ -46,31 +54,37 @@ run() {
   fi
   ((!in_slurm)) || advise_exec
   build_if_needed
+  refuse_other_mpi
+  notes=''
+  trap on_exit EXIT
+  trap on_signal INT TERM HUP USR1 XCPU
   allow_root
   sweep_leftovers
-  notes=$(mktemp -d "${TMPDIR:-/tmp}/convnn-launch.$$.XXXXXX")
-  trap 'on_exit "$notes"' EXIT
-  trap on_signal INT TERM HUP USR1 XCPU
+  notes=$(mktemp -d "$(name_of_notes)$$.XXXXXX") ||
+    fail 10 "no folder for notes can be made in ${TMPDIR:-/tmp}. Mend that, or name another one: TMPDIR."
   trap on_end USR2
   look_at_hosts
-  local number code started kills reason row=0 step=-1
+  end_if_signalled
+  local number code mpirun_code started kills reason row=0 step=-1 begun=0
   for ((number = 0; ; number++)); do
-    started=$SECONDS code=0 kills=$(out_of_memory_kills)
-    export CONVNN_ATTEMPT=$number
-    attempt || code=$?
-    fail_if_it_cannot_start "$code"
-    code=$(documented_code "$code")
+    started=$SECONDS mpirun_code=0 kills=$(out_of_memory_kills)
+    # Above 0 the program takes what lies in the output folder for this run's: that is so once one has begun.
+    export CONVNN_ATTEMPT=$begun
+    attempt || mpirun_code=$?
+    fail_if_it_cannot_start "$mpirun_code"
+    code=$(documented_code "$mpirun_code")
     ((code == 14 || code == 16)) || break
-    reason=$(reason_of_loss "$code" "$kills")
+    ! has_begun || begun=$((begun + 1))
+    reason=$(reason_of_loss "$code" "$kills" "$mpirun_code")
     say "Lost after $((SECONDS - started)) s: $reason."
-    write_status "$code" "$reason"
+    write_status "$code" "$reason" || true
     ((number < max_restarts && signals == 0)) || break
     row=$(($(last_step) > step ? 1 : row + 1)) step=$(last_step)
     drop_lost_hosts
     # Lost twice at one place: memory for one rank less may be what it takes.
     ((row < 2)) || [[ -z $min_ranks || -z $ranks ]] || ((ranks <= min_ranks)) || ranks=$((ranks - 1))
     plan
-    say "Restart $((number + 1)) of $max_restarts on ${ranks:-all} ranks, from the last checkpoint."
+    say "Restart $((number + 1)) of $max_restarts on ${ranks:-all} ranks$( ((!begun)) || echo ', from the last checkpoint')."
     back_off "$number"
     ((signals == 0)) || break
   done
@@ -83,6 +97,8 @@ run() {
 on_exit() {
   local code=$?
   ((BASHPID == $$)) || return 0
-  rm -rf "$1"
+  [[ -z $notes ]] || rm -rf "$notes"
+  # A signal has also ended something that this script had called.
+  ((signals == 0 || code < 128)) || exit 16
   ((code)) || show_results
 }

@@ -11,6 +11,52 @@ missing_packages() {
   done
 }
 
+# What is wrong with the Swift compiler on PATH: what was found, what is needed. Nothing if it will do.
+lack_of_swift() {
+  local needed path
+  needed=$(sed -n '1s/.*swift-tools-version:[[:space:]]*//p' "$repository/Package.swift")
+  if ! path=$(command -v swift); then
+    echo "no Swift compiler on PATH, Swift $needed or later is needed"
+  # Like "Swift version 6.3.1 (swift-6.3.1-RELEASE)"; something may stand before it, in its line or above.
+  elif [[ ! $(swift --version 2>/dev/null || true) =~ Swift\ version\ ([0-9]+\.[0-9]+) ]]; then
+    echo "$path does not tell a version of Swift, Swift $needed or later is needed"
+  elif ! printf '%s\n' "$needed" "${BASH_REMATCH[1]}" | sort -C -V; then
+    echo "$path is Swift ${BASH_REMATCH[1]}, Swift $needed or later is needed"
+  fi
+}
+remedy_for_swift='Install it and put it first on PATH: swift.org/install'
+
+# What is wrong with the mpirun on PATH: what was found, what is needed. Nothing if it will do: the launcher speaks
+# to Open MPI 4 by parameters, helpers and messages that others do not have.
+lack_of_mpirun() {
+  local path words
+  if ! path=$(command -v mpirun); then
+    echo 'no mpirun on PATH, Open MPI 4 is needed'
+    return
+  fi
+  # Like "mpirun (Open MPI) 4.1.4"
+  words=$("$path" --version 2>&1 </dev/null || true)
+  if [[ ! $words =~ \(Open\ MPI\)\ ([0-9]+\.[0-9.]*[0-9]) ]]; then
+    # MPICH tells its version in the second line.
+    words=$(head -n 2 <<<"$words" | tr -s '[:space:]' ' ')
+    words=${words:0:100}
+    echo "$path does not tell a version of Open MPI but \"${words% }\", Open MPI 4 is needed"
+  elif [[ ${BASH_REMATCH[1]} != 4.* ]]; then
+    echo "$path is Open MPI ${BASH_REMATCH[1]}, Open MPI 4 is needed"
+  fi
+}
+remedy_for_mpirun='Install it and put it first on PATH, or build by "swift build -c release" and call mpirun directly (README)'
+
+mpi_is_known=0
+refuse_other_mpi() {
+  ((!mpi_is_known)) || return 0
+  local lack
+  lack=$(lack_of_mpirun)
+  [[ -z $lack ]] || fail 10 "$lack.
+$remedy_for_mpirun"
+  mpi_is_known=1
+}
+
 # Installs the distribution's packages that are missing; asks nothing.
 setup() {
   if command -v dpkg-query >/dev/null; then
@@ -29,10 +75,13 @@ setup() {
         fail 10 "the packages could not be installed: ${missing[*]}"
     fi
   elif ! command -v mpirun >/dev/null; then
-    fail 10 "no mpirun and no apt on this system. Install Open MPI, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
+    fail 10 "no mpirun and no apt on this system. Install Open MPI 4, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
   fi
-  command -v swift >/dev/null ||
-    fail 10 'no Swift compiler on PATH. Install Swift 6.2 or newer: swift.org/install'
+  refuse_other_mpi
+  local lack
+  lack=$(lack_of_swift)
+  [[ -z $lack ]] || fail 10 "$lack.
+$remedy_for_swift"
 }
 
 build() { (cd "$repository" && swift build "${build_flags[@]}" "$@" >&2) || fail 10 'the build failed.'; }
@@ -40,15 +89,18 @@ build() { (cd "$repository" && swift build "${build_flags[@]}" "$@" >&2) || fail
 # Builds when a source is newer than the program.
 build_if_needed() {
   [[ -z ${CONVNN_PROGRAM-} ]] || return 0
-  local newer
+  local newer stamp=$repository/.build/start
   if [[ -x $program ]]; then
-    newer=$(find "$repository/Sources" "$repository/Package.swift" -newer "$program" \
-      -not -path '*/Launcher*' -print -quit)
+    newer=$(cd "$repository" &&
+      find Sources Package.swift -path Sources/Launcher -prune -o -newer "$program" -print -quit)
     [[ -n $newer ]] || return 0
   fi
   setup
+  # As old as the start of the build: what is saved while it runs is newer.
+  mkdir -p "${stamp%/*}"
+  touch "$stamp"
   build --product convnn
-  touch "$program"
+  touch -r "$stamp" "$program"
 }
 
 run_tests() {

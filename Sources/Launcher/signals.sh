@@ -1,6 +1,6 @@
 # Signals to the launcher, and the end of an mpirun that does not end by itself.
 
-child=0 signals=0 timer=0 first_signal=0
+child=0 signals=0 passed=0 timer=0 first_signal=0
 on_signal() {
   # A timer that is ended just after its start still has the traps of this script.
   ((BASHPID == $$)) || exit 0
@@ -8,7 +8,22 @@ on_signal() {
   ((!in_slurm || signals != 1 || SECONDS - first_signal > 1)) || return 0
   ((signals)) || first_signal=$SECONDS
   signals=$((signals + 1))
-  ((child == 0)) || pass_signal
+  ((child == 0)) || pass_signals
+}
+
+# Waits for the child $1, returns its exit code. A signal ends a `wait`, not what it is for.
+wait_for() {
+  local code=0
+  # Quiet: bash would tell of a child that was killed.
+  while kill -0 "$1" 2>/dev/null; do wait "$1" 2>/dev/null || true; done
+  wait "$1" 2>/dev/null || code=$?
+  return "$code"
+}
+
+# Ends what has not begun, unless it is one request for a checkpoint: then the run begins, and writes one.
+end_if_signalled() {
+  ((signals > 1)) || { ((signals)) && [[ $command != train || ${1-} == now ]]; } || return 0
+  fail 16 'ended by a signal, nothing has been started.'
 }
 
 # The filter has noted an end. mpirun may wait for ever for a host that is gone.
@@ -20,15 +35,17 @@ on_end() {
 
 end_after_end() {
   local tick seconds
-  read -r seconds <"$notes/over"
+  read -r seconds <"$notes/over" || seconds=15
   for ((tick = 0; tick < 5 * seconds; tick++)); do
-    [[ -e $notes/over ]] && kill -0 "$child" && kill -0 $$ || return 0
-    sleep 0.2
+    # Without the folder nobody has taken that back.
+    [[ -e $notes/over || ! -d $notes ]] && kill -0 "$child" && kill -0 $$ || return 0
+    sleep 0.2 || true
   done
+  note ended
   # An mpirun that is ending already does not end sooner for being asked.
   if grep -qs ' connect ' "$notes/lost"; then
     kill -"$end_signal" "$child"
-    sleep 3
+    sleep 3 || true
   fi
   kill -KILL "$child"
 }
@@ -43,21 +60,25 @@ end_leftovers() {
   done
 }
 
-# First signal: a checkpoint, please. Second: end. Third: at once.
-pass_signal() {
-  case $signals in
-    1)
-      if [[ $command != train ]]; then
-        kill -"$end_signal" "$child" 2>/dev/null || true
-        return 0
-      fi
-      say "Stopping after a checkpoint (within $grace s; once more ends at once)."
-      end_after_grace 2>/dev/null &
-      timer=$!
-      ;;
-    2) kill -"$end_signal" "$child" 2>/dev/null || true ;;
-    *) kill -KILL "$child" 2>/dev/null || true ;;
-  esac
+# Passes on each signal once. First: a checkpoint, please. Second: end. Third: at once.
+pass_signals() {
+  local number
+  # In one command, which the next signal cannot interrupt.
+  while ((passed < signals && (number = ++passed))); do
+    case $number in
+      1)
+        if [[ $command != train ]]; then
+          kill -"$end_signal" "$child" 2>/dev/null || true
+          continue
+        fi
+        say "Stopping after a checkpoint (within $grace s; once more ends at once)."
+        end_after_grace 2>/dev/null &
+        timer=$!
+        ;;
+      2) kill -"$end_signal" "$child" 2>/dev/null || true ;;
+      *) kill -KILL "$child" 2>/dev/null || true ;;
+    esac
+  done
 }
 
 # Asks for a checkpoint, and ends mpirun when the time for one is over. A rank that does not exist yet would
@@ -67,14 +88,14 @@ end_after_grace() {
   for ((tick = 0; ; tick++)); do
     # Often enough to see when it is not needed.
     kill -0 "$child" && kill -0 $$ || return 0
-    if ((!asked)) && [[ -e $notes/begun ]]; then
+    if ((!asked)) && has_begun; then
       kill -USR1 "$child" || return 0
       asked=1
     fi
     ((tick < 5 * grace)) || break
-    sleep 0.2
+    sleep 0.2 || true
   done
   kill -"$end_signal" "$child"
-  sleep 3
+  sleep 3 || true
   kill -KILL "$child"
 }

@@ -42,17 +42,10 @@ advise_exec() {
 
 # Ranks and threads as the allocation has tasks and CPUs for each.
 plan_slurm() {
-  local shards room cpus=${SLURM_CPUS_PER_TASK:-1}
+  local asked=("$ranks" "$threads") cpus=${SLURM_CPUS_PER_TASK:-1}
   # srun would keep mpirun's helper on another node, and all ranks there, to the CPUs of one task.
   unset SRUN_CPUS_PER_TASK SLURM_CPUS_PER_TASK
   ranks=${ranks:-${SLURM_NTASKS:-$(slurm_tasks)}}
-  [[ -z $threads ]] || return 0
-  threads=$cpus
-  shards=$(flag_value shards)
-  # As many shards as a batch of the default size has.
-  [[ $shards =~ ^[1-9][0-9]{0,5}$ ]] || shards=16
-  room=$((shards / ${ranks:-1}))
-  ((threads > room && threads > 1)) || return 0
-  threads=$((room > 0 ? room : 1))
-  say "Note: $threads of the $cpus CPUs per task compute: $shards shards are for ${ranks:-all} ranks."
+  threads=${threads:-$cpus}
+  fit_to_shards "${asked[@]}" "$((${ranks:-1} * threads)) CPUs"
 }

@@ -76,11 +76,25 @@ undisturbed() {
 # A program of our own, to stand in for another: $1 is its name, standard input its text.
 stand_in() {
   mkdir -p "$folder/bin"
-  { echo '#!/usr/bin/env bash'; cat; } >"$folder/bin/$1"
+  {
+    echo '#!/usr/bin/env bash'
+    # The launcher asks every mpirun.
+    [[ $1 != mpirun ]] || echo '[[ $1 != --version ]] || { echo "mpirun (Open MPI) 4.1.4"; exit; }'
+    cat
+  } >"$folder/bin/$1"
   chmod +x "$folder/bin/$1"
 }
 
 # ---- the plan ----------------------------------------------------------------------------------
+
+# A container's quota counts beside the number of cores, so that tests cannot choose that.
+has_quota() { [[ -r /sys/fs/cgroup/cpu.max && $(</sys/fs/cgroup/cpu.max) != max* ]]; }
+
+# Runs ./launch on $1 cores.
+on_cores() {
+  stand_in nproc <<<"echo $1"
+  PATH=$folder/bin:$PATH run "${@:2}"
+}
 
 test_ranks_follow_cores_and_threads() {
   local first cores
@@ -90,10 +104,9 @@ test_ranks_follow_cores_and_threads() {
   contains 'bound to none' "$out" '--bind-to none'
   contains 'slots' "$out" '--host localhost:1 '
   lacks 'one core' "$out" oversubscribe
-  if [[ ! -r /sys/fs/cgroup/cpu.max || $(</sys/fs/cgroup/cpu.max) == max* ]]; then
+  if ! has_quota; then
     cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
-    contains 'OpenMP has no say' "$(OMP_NUM_THREADS=1 "$launch" --dry_run)" \
-      "-np $((cores < 16 ? cores : 16)) "
+    contains 'OpenMP has no say' "$(OMP_NUM_THREADS=1 "$launch" --dry_run --shards 4096)" "-np $cores "
   fi
   out=$(taskset -c "$first" "$launch" --dry_run -np 3 2>&1)
   contains 'three ranks' "$out" '-np 3 '
@@ -102,6 +115,64 @@ test_ranks_follow_cores_and_threads() {
   out=$(taskset -c "$first" "$launch" --dry_run --threads 2 2>&1)
   contains 'two threads' "$out" '-np 1 '
   contains 'threads reach the program' "$out" '--threads 2'
+}
+
+test_no_more_workers_than_shards() {
+  ! has_quota || return 0
+  on_cores 64 --dry_run
+  contains 'demonstration' "$out" '-np 16 '
+  equals 'demonstration' "$err" "Note: 16 of 64 cores compute, as the batch of 64 has 16 shards. \
+For more of them: --shards 64 (a different sum, so different bits)."
+  on_cores 12 --dry_run train --batch_size 64
+  contains 'train' "$out" '-np 8 '
+  equals 'train' "$err" "Note: 8 of 12 cores compute, as the batch of 64 has 8 shards. \
+For more of them: --shards 16 (a different sum, so different bits) or a larger --batch_size."
+  on_cores 12 --dry_run bench --layer Attention
+  contains 'bench' "$out" '-np 8 '
+  on_cores 12 --dry_run --threads 3 --batch_size 64
+  contains 'threads' "$out" '2 ranks x 3 threads'
+  on_cores 12 --dry_run train
+  contains 'enough shards' "$out" '-np 12 '
+  equals 'enough shards' "$err" ''
+  on_cores 64 --dry_run --shards 64 --batch_size 1024
+  contains 'many shards' "$out" '-np 64 '
+  equals 'many shards' "$err" ''
+  on_cores 64 --dry_run train
+  contains 'the most by itself' "$out" '-np 16 '
+  contains 'the most by itself' "$err" '16 shards. For more of them: --shards 64 (a different sum, so different bits).'
+  on_cores 64 --dry_run --batch_size 16 --shards 16
+  contains 'an image each' "$err" 'has 16 shards.'
+  lacks 'an image each' "$err" 'For more'
+  on_cores 12 --dry_run -np 12 --batch_size 64
+  contains 'options win' "$out" '-np 12 '
+  equals 'options win' "$err" ''
+  local words
+  for words in 'evaluate --checkpoint x' '--test_only --batch_size 8'; do
+    # shellcheck disable=SC2086
+    on_cores 64 --dry_run $words
+    contains "$words shares no batch" "$out" '-np 64 '
+  done
+  on_cores 12 "${tiny[@]}" --shards auto --output_dir "$folder/run"
+  equals 'a run: exit code' "$code" 0
+  contains 'a run' "$err" '2 of 12 cores compute'
+}
+
+test_shards_are_counted_as_the_program_does() {
+  ! has_quota || return 0
+  local words counted
+  local small=(--dataset shapes --resize 32 --patch_size 16 --num_layers 1 --num_heads 1 --d_hidden 8 --d_mlp 8)
+  # More workers than any of them has shards: the program says how many there are.
+  for words in 'train' 'bench' 'train --preset paper' 'bench --preset paper' 'train --batch_size 127' \
+    'train --batch-size=1 --batch_size 128' 'train --batch_size 128 --batch-size=31' 'bench --batch_size +032' \
+    'train --batch_size 9999' 'train --shards 32 --batch_size 8' 'train --shards=32 --shards auto'; do
+    # shellcheck disable=SC2086
+    on_cores 100 --dry_run $words "${small[@]}"
+    counted=${out%% ranks*}
+    [[ $words == bench* ]] || words+=" --output_dir $folder/run"
+    # shellcheck disable=SC2086
+    contains "$words" "$("$CONVNN_PROGRAM" $words "${small[@]}" --threads 100 2>&1)" \
+      "the batch has only $counted shards"
+  done
 }
 
 test_options_in_any_spelling() {
@@ -114,6 +185,9 @@ test_options_in_any_spelling() {
   out=$("$launch" --dry-run --stall-timeout=7 --mpi-args '--mca a b' -np 1 --max-restarts 1 2>&1)
   contains 'stall_timeout' "$out" '--stall_timeout 7'
   contains 'mpi_args' "$out" '--mca a b '
+  for words in 0.5 .5 2.25 7. 1e3; do
+    contains 'a part of a second' "$("$launch" --dry_run -np 1 --stall_timeout "$words")" "--stall_timeout $words "
+  done
   lacks 'max_restarts is the launcher'"'"'s' "$out" restarts
 }
 
@@ -155,6 +229,14 @@ test_a_parameter_of_the_users_is_not_given_twice() {
   run --dry_run --host a:2,b:3 --mpi_args '--mca oob_tcp_keepalive_time 9'
   lacks 'many hosts' "$out" 'keepalive_time 60'
   contains 'many hosts' "$out" 'keepalive_probes 4'
+}
+
+test_quotes_hold_words_for_mpirun_together() {
+  # shellcheck disable=SC2016
+  run --dry_run -np 1 --mpi_args $'-x A=\'b  c\' "-x" ""  D="it\'s"\\ E\n--mca pml_base_verbose 1 \'$(touch f)\''
+  contains 'words' "$out" " -x A=b\\ \\ c -x '' D=it\\'s\\ E --mca pml_base_verbose 1 \\$\\(touch\\ f\\) "
+  run --dry_run -np 1 --mpi_args "-x A='b btl c'"
+  contains 'no parameter of the user' "$out" '--mca btl '
 }
 
 # Stand-ins that make 10.1.0.1 this host's address, and tell the addresses of some others.
@@ -211,7 +293,18 @@ test_slurm_gives_cpus_to_a_task() {
   contains 'options win' "$out" '--threads 2 '
   SLURM_CPUS_PER_TASK=8 run --dry_run train
   contains 'shards of a batch' "$out" '--threads 4 '
-  contains 'shards of a batch' "$err" '4 of the 8 CPUs per task compute'
+  contains 'shards of a batch' "$err" '16 of 32 CPUs compute, as the batch of 256 has 16 shards. For more of them: --shards 32 '
+  SLURM_CPUS_PER_TASK=8 run --dry_run train --batch_size 64
+  contains 'a small batch' "$out" '4 ranks x 2 threads'
+  contains 'a small batch' "$err" '8 of 32 CPUs compute, as the batch of 64 has 8 shards'
+  SLURM_NTASKS=12 run --dry_run train --batch_size 64
+  contains 'more tasks than shards' "$out" '8 ranks x 1 threads'
+  contains 'more tasks than shards' "$err" '8 of 36 CPUs compute'
+  SLURM_NTASKS=12 run --dry_run train --threads 2 --batch_size 64
+  contains 'threads are asked for' "$out" '4 ranks x 2 threads'
+  SLURM_NTASKS=12 run --dry_run -np 12 train --batch_size 64
+  contains 'ranks are asked for' "$out" '12 ranks x 1 threads'
+  equals 'ranks are asked for' "$err" ''
   SLURM_CPUS_PER_TASK=8 run --dry_run train --shards 64
   contains 'more shards' "$out" '--threads 8 '
   stand_in mpirun <<<'env >"$folder/environment"'
@@ -256,6 +349,13 @@ test_run_options_that_cannot_be() {
   mistake 2 '--ranks is 99999999999' --ranks 99999999999
   mistake 10 '-np is 0' -np 0
   mistake 10 '--grace is -1' --grace -1
+  mistake 2 '--stall_timeout is 5s' --stall_timeout 5s
+  mistake 2 '--stall_timeout is .' --stall_timeout .
+  mistake 10 '--stall_timeout is 0.0' --stall_timeout 0.0
+  mistake 10 '--stall_timeout is -0.5' --stall_timeout -0.5
+  mistake 2 "a quote or a backslash without an end, at 'b c" --mpi_args "-x A='b c"
+  mistake 2 'without an end, at "' --mpi_args "'a'\""
+  mistake 2 'without an end' --mpi_args '\'
   mistake 10 '--min_ranks is 0' --min_ranks=0
   mistake 10 'a:2,b:2' --host 'a b'
   mistake 10 'nowhere cannot be read' --hostfile nowhere
@@ -273,6 +373,121 @@ test_run_options_that_cannot_be() {
   SLURM_JOB_ID=7 mistake 10 'Slurm names the hosts of job 7' --hostfile "$folder/hosts"
   touch "$folder/file"
   mistake 10 "$folder/file/logs cannot be made" -np 2 --per_rank_logs --output_dir "$folder/file"
+}
+
+test_help_names_every_command() {
+  local command commands
+  run --help
+  equals 'exit code' "$code" 0
+  commands=$("$CONVNN_PROGRAM" --help | sed -n '/^SUBCOMMANDS/,/^$/s/^  \([a-z]*\) .*/\1/p')
+  contains 'commands of the program' "$commands" fuzz
+  for command in $commands; do contains 'help' "$(tr '|]' '  ' <<<"$out")" " $command "; done
+}
+
+test_swift_that_is_too_old_or_none() {
+  local version
+  stand_in swift <<<'echo "$version"'
+  stand_in dpkg-query <<<'echo install ok installed'
+  export version
+  for version in 'Swift version 5.9 (swift-5.9-RELEASE)' 'Swift version 6.1.2 (swift-6.1.2-RELEASE)'; do
+    PATH=$folder/bin:$PATH run doctor
+    equals "$version: doctor" "$code" 10
+    contains "$version: doctor" "$out" "problem  Swift: $folder/bin/swift is Swift ${version:14:3}, Swift 6.2 or later is needed"
+    contains "$version: doctor" "$out" swift.org/install
+    PATH=$folder/bin:$PATH mistake 10 "$folder/bin/swift is Swift ${version:14:3}, Swift 6.2 or later is needed" setup
+    contains "$version: setup" "$err" swift.org/install
+  done
+  version='python-swiftclient 4.6.0' PATH=$folder/bin:$PATH mistake 10 'does not tell a version of Swift' setup
+  for version in 'Swift version 6.2 (swift-6.2-RELEASE)' 'Swift version 6.10-dev (LLVM a1b2, Swift c3d4)' \
+    $'swift-driver version: 1.127 Apple Swift version 7.0 (swiftlang-7.0.0.1)\nTarget: x86_64'; do
+    PATH=$folder/bin:$PATH run setup
+    equals "$version: setup" "$code" 0
+    PATH=$folder/bin:$PATH run doctor
+    contains "$version: doctor" "$out" "ok       Swift: ${version%$'\n'*}"
+  done
+  unset version
+}
+
+test_an_mpi_that_is_not_open_mpi_4() {
+  local version shown
+  # Its answer is what the test wants.
+  stand_in mpirun </dev/null
+  printf '%s\n' '#!/usr/bin/env bash' 'echo "$version"; exit "${fails-0}"' >"$folder/bin/mpirun"
+  stand_in swift <<<'echo "Swift version 7.0 (swift-7.0-RELEASE)"'
+  stand_in dpkg-query <<<'echo install ok installed'
+  export version
+  for version in 'mpirun (Open MPI) 5.0.3' 'mpirun (Open MPI) 3.1.6' $'HYDRA build details:\n    Version:     4.0' \
+    'Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230306' 'mpirun: error while loading shared libraries'; do
+    case $version in
+      *Open*) shown="$folder/bin/mpirun is Open MPI ${version##* }, Open MPI 4 is needed" ;;
+      HYDRA*) shown='of Open MPI but "HYDRA build details: Version: 4.0", Open MPI 4 is needed' ;;
+      *) shown="$folder/bin/mpirun does not tell a version of Open MPI but \"$version\", Open MPI 4 is needed" ;;
+    esac
+    PATH=$folder/bin:$PATH mistake 10 "$shown" -np 1 --output_dir "$folder/run"
+    contains "$version: what helps" "$err" 'swift build -c release'
+    PATH=$folder/bin:$PATH mistake 10 "$shown" --dry_run -np 1
+    PATH=$folder/bin:$PATH mistake 10 "$shown" setup
+    PATH=$folder/bin:$PATH run doctor
+    equals "$version: doctor" "$code" 10
+    contains "$version: doctor" "$out" "problem  MPI: "
+    contains "$version: doctor" "$out" "$shown"
+  done
+  for version in 'mpirun (Open MPI) 4.0.0' $'mpirun (Open MPI) 4.1.7a1\n\nReport bugs to' $'a warning\nmpirun (Open MPI) 4.1'; do
+    PATH=$folder/bin:$PATH run --dry_run -np 1
+    equals "$version: plan" "$code" 0
+    PATH=$folder/bin:$PATH run setup
+    equals "$version: setup" "$code" 0
+  done
+  contains 'doctor' "$("$launch" doctor)" 'ok       MPI: mpirun (Open MPI) 4.'
+  unset version
+  rm "$folder/bin/mpirun"
+  # Its path as it is, but for mpirun.
+  local tool
+  for tool in bash env readlink dirname sed tr awk nproc uname grep head wc; do ln -s "$(command -v "$tool")" "$folder/bin/"; done
+  PATH=$folder/bin mistake 10 'no mpirun on PATH, Open MPI 4 is needed' -np 1 --output_dir "$folder/run"
+}
+
+# A copy of what the launcher needs of the repository, with a compiler that leaves a program.
+small_repository() {
+  mkdir -p "$1/Sources/Program"
+  cp -r "$launch" "$repository/Package.swift" "$1"
+  cp -r "$repository/Sources/Launcher" "$1/Sources"
+  touch "$1/Sources/Program/main.swift"
+  stand_in dpkg-query <<<'echo install ok installed'
+  stand_in swift <<<'
+    if [[ $1 == --version ]]; then echo "Swift version 7.0 (swift-7.0-RELEASE)"; exit; fi
+    echo built >>"$folder/builds"
+    mkdir -p .build/release
+    eval "$meanwhile"
+    sleep 0.05
+    printf "%s\n" "#!/bin/sh" "echo ran" >.build/release/convnn
+    chmod +x .build/release/convnn'
+}
+
+# Starts it once more; there have to have been $2 builds by now.
+builds() {
+  out=$(PATH=$folder/bin:$PATH env -u CONVNN_PROGRAM "$folder/Launcher-copy/launch" verify)
+  equals "$1: the program" "$out" ran
+  equals "$1: builds" "$(wc -l <"$folder/builds")" "$2"
+}
+
+test_builds_when_a_source_is_newer() {
+  local copy=$folder/Launcher-copy
+  export folder meanwhile=''
+  small_repository "$copy"
+  builds 'no program' 1
+  builds 'nothing is new' 1
+  touch "$copy/Sources/Launcher/run.sh"
+  builds 'the launcher is not built' 1
+  sleep 0.05
+  touch "$copy/Sources/Program/main.swift"
+  # Saved again while the build runs.
+  meanwhile='sleep 0.05; touch Sources/Program/main.swift'
+  builds 'a source is newer' 2
+  meanwhile=''
+  builds 'saved during the build' 3
+  builds 'nothing is new any more' 3
+  unset meanwhile
 }
 
 test_a_value_is_no_request_for_help() {
@@ -308,7 +523,7 @@ test_a_host_that_cannot_take_part() {
   (cd "$folder/a place" && PATH=$folder/bin:$PATH "$launch" --host b:1 2>"$folder/stderr")
   contains 'no folder' "$(<"$folder/stderr")" "host b has no folder $folder/a place"
   change="rm $folder/bin/orted; PATH=$folder/bin"
-  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI (orted) in $folder/bin or on PATH" --host b:1
+  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI 4 (orted) in $folder/bin or on PATH" --host b:1
   change=:
   stand_in orted <<<'exit 0'
   PATH=$folder/bin:$PATH run --host b:1 --output_dir "$folder/run"
@@ -452,12 +667,82 @@ test_restarts_give_the_same_bits() {
 }
 
 test_gives_up_after_the_last_restart() {
-  stand_in program <<<'echo "$CONVNN_ATTEMPT" >>"$attempts"; kill -SEGV $$'
-  export attempts=$folder/attempts
-  CONVNN_PROGRAM=$folder/bin/program run -np 1 --max_restarts 2 --output_dir "$folder/run"
-  equals 'exit code' "$code" 16
-  equals 'attempts' "$(paste -sd' ' "$attempts")" '0 1 2'
-  contains 'message' "$err" 'signal 11 (Segmentation fault)'
+  stand_in program <<<'echo "$CONVNN_ATTEMPT" >>"$attempts"
+    [[ $(wc -l <"$attempts") == *[$begins]* ]] && echo "Attention, 5 parameters; shapes" >&2; kill -SEGV $$'
+  export attempts=$folder/attempts begins
+  # The numbers of the attempts that begin, and what they were told.
+  for begins in x/'0 0 0' 123/'0 1 2' 2/'0 0 1'; do
+    rm -f "$attempts"
+    begins=${begins%/*} CONVNN_PROGRAM=$folder/bin/program \
+      run -np 1 --max_restarts 2 --output_dir "$folder/run"
+    equals "$begins: exit code" "$code" 16
+    equals "$begins: attempts" "$(paste -sd' ' "$attempts")" "${begins#*/}"
+    contains "$begins: message" "$err" 'signal 11 (Segmentation fault)'
+  done
+  unset begins
+}
+
+test_a_restart_before_the_run_has_begun_does_not_go_on_with_another() {
+  run -np 1 "${tiny[@]}" --max_steps 4 --output_dir "$folder/run"
+  # The first one dies before it has begun, the second after its checkpoint of step 4.
+  stand_in program <<<'echo >>"$calls"; case $(wc -l <"$calls") in
+    1) kill -KILL $$ ;; *) exec "$genuine" "$@" ;; esac'
+  export calls=$folder/calls
+  genuine=$CONVNN_PROGRAM CONVNN_PROGRAM=$folder/bin/program run -np 1 --max_restarts 2 "${tiny[@]}" \
+    --resume never --output_dir "$folder/run" --inject kill:rank=0,step=6
+  equals 'exit code' "$code" 0
+  equals 'attempts' "$(wc -l <"$calls")" 3
+  equals 'starts' "$(grep -c '"event":"start"' "$folder/run/metrics.jsonl")" 1
+  equals 'only what it saved itself' "$(grep -c '"event":"resume"' "$folder/run/metrics.jsonl")" 1
+  equals 'steps before the loss' "$(grep -c '"step":1,' "$folder/run/metrics.jsonl")" 1
+  contains 'lost at' "$err" 'last step 5'
+}
+
+test_a_status_that_cannot_be_written_is_no_end() {
+  stand_in mpirun <<<'echo >>"$calls"; (($(wc -l <"$calls") > 1)) || exit 1
+    sed -i s/running/done/ "$folder/run/status.json"'
+  export calls=$folder/calls folder
+  # A folder where the new file would have to be.
+  mkdir -p "$folder/run/status.json.new" "$folder/run/report.html.new"
+  echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/run/status.json"
+  echo '<strong class="state running">running</strong>' >"$folder/run/report.html"
+  PATH=$folder/bin:$PATH run -np 1 --max_restarts 1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 0
+  equals 'attempts' "$(wc -l <"$calls")" 2
+  contains 'message' "$err" "Note: $folder/run/status.json cannot be written."
+}
+
+test_a_kill_that_mpirun_tells_by_its_exit_code() {
+  export -f frame
+  export exits
+  stand_in mpirun <<<'frame "Primary job  terminated normally, but 1 process returned" \
+    "a non-zero exit code. Per user-direction, the job has been aborted." >&2; exit "$exits"'
+  for exits in '137 was ended by signal 9 (SIGKILL)' '139 was ended by signal 11 (SIGSEGV)' '1 died' '255 died'; do
+    exits=${exits%% *} PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+    equals "$exits: exit code" "$code" 16
+    contains "$exits" "$err" "a rank or mpirun ${exits#* }, last step 0"
+  done
+  unset exits
+}
+
+test_its_notes_may_vanish() {
+  # Something has swept the folder for temporary files.
+  local -x TMPDIR=$folder/tmp
+  mkdir "$TMPDIR"
+  stand_in mpirun <<<'rm -rf "$TMPDIR"/convnn-notes.*
+    echo "Attention, 5 parameters; shapes" >&2; echo "a word" >&2
+    rm -rf "$TMPDIR"/convnn-notes.*
+    echo "Stalled: rank 2 on b waited 2 s for rank 1 on a in a gather." >&2
+    echo "another word" >&2; exit 14'
+  local begin=$SECONDS
+  PATH=$folder/bin:$PATH run -np 1 --max_restarts 1 --output_dir "$folder/run"
+  equals 'exit code' "$code" 14
+  equals 'what was said' "$(grep -c '^a word\|^another word' <<<"$err")" 4
+  contains 'reason' "$err" 'a rank stalled: rank 2 on b waited'
+  contains 'it had begun' "$err" 'from the last checkpoint'
+  ((SECONDS - begin < 10)) || problem "it took $((SECONDS - begin)) s"
+  [[ -z $(ls "$TMPDIR") ]] || problem "left: $(ls "$TMPDIR")"
+  TMPDIR=$folder/nowhere mistake 10 'no folder for notes can be made in' -np 1 --output_dir "$folder/run"
 }
 
 test_no_restart_after_a_mistake() {
@@ -482,19 +767,48 @@ test_a_test_in_the_folder_of_a_killed_run() {
 }
 
 test_a_rank_that_stands_still() {
-  run -np 2 --stall_timeout 2 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
+  run -np 3 --stall_timeout 2.5 "${tiny[@]}" --output_dir "$folder/run" --inject stop:rank=1,step=5
   equals 'exit code' "$code" 14
-  contains 'warning' "$err" "Waiting: rank 0 on $(uname -n) has waited 1 s for rank 1 on $(uname -n) in step 5 ("
-  contains 'message' "$err" "for rank 1 on $(uname -n) in"
+  contains 'warning' "$err" "has waited 1 s for rank 1 on $(uname -n) in step 5 ("
+  contains 'message' "$err" "for rank 1 on $(uname -n)"
+  equals 'messages' "$(grep -c '^Stalled:' <<<"$err")" 1
+  contains 'reason' "$(<"$folder/run/status.json")" "\"reason\":\"a rank stalled: rank "
+  contains 'reason' "$(<"$folder/run/status.json")" "for rank 1 on $(uname -n)"
   equals 'exit_code' "$(status "$folder/run" exit_code)" 14
   within 5 no_processes "$folder/run"
+}
+
+test_the_first_words_on_a_stall_count() {
+  # Later ones wait for the rank that waits; one more is lost when mpirun ends the run.
+  stand_in mpirun <<<'advice="Look at that rank. Ending the run."
+    echo "Attention, 5 parameters; shapes" >&2
+    echo "Stalled: rank 2 on b waited 2 s for rank 1 on \"a|b\" in a gather." >&2
+    echo "Stalled: rank 0 on a waited 2 s for rank 2 on b in a gather." >&2
+    printf "%s\n" "$advice" "$advice" "Stalled: rank 3 on b waited 2 s for rank 2 on b in a gather." "$advice" >&2
+    frame "mpirun noticed that process rank 1 with PID 0 on node a exited on signal 9 (Killed)." >&2
+    echo "another word" >&2
+    exit 14'
+  export -f frame
+  mkdir -p "$folder/run"
+  echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/run/status.json"
+  echo '<strong class="state running">running</strong>' >"$folder/run/report.html"
+  PATH=$folder/bin:$PATH run -np 4 --output_dir "$folder/run"
+  equals 'exit code' "$code" 14
+  contains 'the first' "$err" 'Stalled: rank 2 on b waited'
+  equals 'messages' "$(grep -c '^Stalled:' <<<"$err")" 1
+  equals 'advice' "$(grep -c '^Look at' <<<"$err")" 1
+  contains 'what else there is' "$err" 'another word'
+  contains 'reason' "$(<"$folder/run/status.json")" \
+    '"reason":"a rank stalled: rank 2 on b waited 2 s for rank 1 on ab in a gather, last step 3"}'
+  contains 'report' "$(<"$folder/run/report.html")" '(a rank stalled: rank 2 on b waited'
 }
 
 test_fewer_ranks_when_one_is_lost_twice() {
   # Rank 1 dies at the first two attempts, before it starts.
   stand_in program <<<'
-    ((OMPI_COMM_WORLD_RANK != 1 || CONVNN_ATTEMPT > 1)) || kill -KILL $$
+    if ((OMPI_COMM_WORLD_RANK == 1)); then echo >>"$calls"; (($(wc -l <"$calls") > 2)) || kill -KILL $$; fi
     exec "$genuine" "$@"'
+  export calls=$folder/calls
   genuine=$CONVNN_PROGRAM CONVNN_PROGRAM=$folder/bin/program \
     run -np 3 --max_restarts 2 --min_ranks 2 "${tiny[@]}" --output_dir "$folder/run"
   equals 'exit code' "$code" 0
@@ -502,6 +816,7 @@ test_fewer_ranks_when_one_is_lost_twice() {
   contains 'message' "$err" ', last step 0'
   contains 'first' "$err" 'Restart 1 of 2 on 3 ranks'
   contains 'second' "$err" 'Restart 2 of 2 on 2 ranks'
+  lacks 'no checkpoint yet' "$err" 'from the last checkpoint'
   equals 'weights' "$(weights "$folder/run")" "$(undisturbed)"
 }
 
@@ -585,6 +900,55 @@ test_a_signal_counts_from_the_first_moment() {
     # 143: the launcher itself had hardly begun.
     [[ $code == 15 || ($code == 143 && ! -e $folder/run) ]] || problem "after $delay s: exit code $code"
   done
+}
+
+test_a_signal_while_hosts_are_looked_at() {
+  # Such a look takes a second.
+  stand_in ssh <<<'[[ $1 != -G ]] || exit 1; : >"$folder/looks"; sleep 1; cat >/dev/null; : >"$folder/looked"'
+  stand_in mpirun <<<': >"$folder/ran"; trap "echo asked >&2; exit 15" USR1
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 300; i++)); do sleep 0.1; done'
+  export folder
+  local words
+  for words in 'train 15' 'train 16 twice' 'evaluate 16'; do
+    rm -f "$folder"/looks "$folder"/looked "$folder"/ran
+    PATH=$folder/bin:$PATH start --host b:1 --grace 20 ${words%% *} --output_dir "$folder/run"
+    within 5 test -e "$folder/looks"
+    kill -TERM "$launched"
+    sleep 0.3
+    [[ $words != *twice ]] || kill -TERM "$launched"
+    finish
+    set -- $words
+    equals "$words: exit code" "$code" "$2"
+    exists "$folder/looked"
+    if ((code == 15)); then contains "$words" "$err" asked; else
+      [[ ! -e $folder/ran ]] || problem "$words: it has started"
+      contains "$words" "$err" 'ended by a signal, nothing has been started'
+    fi
+  done
+}
+
+test_a_signal_to_all_before_a_restart() {
+  stand_in mpirun <<<'exit 1'
+  PATH=$folder/bin:$PATH start -np 1 --max_restarts 9 --output_dir "$folder/run"
+  within 20 grep -q 'Restart 3 of 9' "$folder/stderr"
+  sleep 0.3
+  # The launcher, and what it waits for.
+  # shellcheck disable=SC2046
+  kill -TERM "$launched" $(ps -o pid= --ppid "$launched")
+  finish
+  equals 'exit code' "$code" 16
+  lacks 'no restart' "$err" 'Restart 4'
+}
+
+test_a_signal_is_passed_on_once() {
+  # It comes when mpirun has just been started.
+  echo '[[ $0 == */launch ]] || return 0; set -T
+    trap '\''[[ $BASH_COMMAND != "exec {errors}>&-" ]] || kill -TERM $$'\'' DEBUG' >"$folder/environment"
+  stand_in mpirun <<<'trap "echo ended >&2; exit 16" TERM; trap "echo asked >&2; exit 15" USR1; sleep 0.5
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 100; i++)); do sleep 0.1; done'
+  BASH_ENV=$folder/environment PATH=$folder/bin:$PATH run -np 1 --grace 5 --output_dir "$folder/run"
+  equals 'exit code' "$code" 15
+  equals 'requests' "$(grep -c 'Stopping after a checkpoint' <<<"$err")" 1
 }
 
 test_a_signal_leads_to_a_checkpoint() {
@@ -753,16 +1117,22 @@ test_killed_launchers_and_mpiruns_leave_nothing() {
 }
 
 test_the_next_start_sweeps_up() {
-  local stale session
+  local stale session notes other path
   stale=/dev/shm/vader_segment.$(uname -n).test.$$
   session=${TMPDIR:-/tmp}/ompi.$(uname -n | cut -d. -f1).$EUID/pid.999999999
   touch "$stale" && mkdir -p "$session/0"
+  # Of a launcher that is gone; and of some on another host, and in another container.
+  notes=${TMPDIR:-/tmp}/convnn-notes.$(uname -n).$(readlink /proc/self/ns/pid | tr -dc 0-9).999999999.test$$
+  other=(${TMPDIR:-/tmp}/convnn-notes.{elsewhere.7,"$(uname -n).7"}.999999999.test$$)
+  mkdir "$notes" "${other[@]}"
   stand_in program <<<'exit 0'
   CONVNN_PROGRAM=$folder/bin/program run -np 1 --output_dir "$folder/run"
   equals 'exit code' "$code" 0
   [[ ! -e $stale ]] || problem "$stale is still there"
   [[ ! -e $session ]] || problem "$session is still there"
-  rm -rf "$stale" "$session"
+  [[ ! -e $notes ]] || problem "$notes is still there"
+  for path in "${other[@]}"; do exists "$path"; done
+  rm -rf "$stale" "$session" "$notes" "${other[@]}"
 }
 
 # ---- all of them -------------------------------------------------------------------------------
