@@ -1,10 +1,19 @@
 # One start of mpirun, and how it was lost.
 
-# Starts mpirun once and returns its exit code.
+# Which file status.json is now: a run puts a new one in its place whenever it writes it.
+version_of_status() { stat -c '%i %y' "$(output_folder)/status.json" 2>/dev/null || true; }
+
+# Starts mpirun once, for attempt number $1 of this run (from 0), and returns its exit code.
 attempt() {
   local line=("${mpirun[@]}") code=0 folder errors tick
+  status_before=$(version_of_status)
   if ((per_rank_logs)); then
     folder=$(output_folder)/logs
+    # mpirun takes what follows a colon for a word on how to write the files.
+    [[ $(realpath -m "$folder") != *:* ]] ||
+      fail 10 "--per_rank_logs: the path $(realpath -m "$folder") has a colon, where mpirun would cut it off.
+Leave the option out, or choose another --output_dir."
+    (($1 == 0)) || folder+=/attempt-$(($1 + 1))
     mkdir -p "$folder" 2>/dev/null || fail 10 "--per_rank_logs: the folder $folder cannot be made."
     if in_use; then
       say "Note: another run lives in $(output_folder): this one's logs are not kept."
@@ -83,9 +92,18 @@ out_of_memory_kills() {
   awk '$1 == "oom_kill" {n = $2} END {print n + 0}' /sys/fs/cgroup/memory.events 2>/dev/null || echo 0
 }
 
+# Whether this attempt has ended with a checkpoint, on a signal: an mpirun that got it as well has another exit code.
+is_preempted() {
+  [[ $command == train ]] && ! only_tests && has_begun || return 1
+  # An old file tells of an earlier attempt.
+  [[ $(version_of_status) != "$status_before" ]] || return 1
+  grep -qs '"state":"preempted"' "$(output_folder)/status.json"
+}
+
 # mpirun's code in terms of the documented ones.
 documented_code() {
   local code=$1
+  ! is_preempted || { echo 15; return; }
   # mpirun may have had to be killed.
   if ((code >= 126 || code == 1)) && grep -qs '^- - stalled ' "$notes/lost"; then code=14; fi
   if ((code >= 126 || code == 1)); then code=16; fi
@@ -97,7 +115,15 @@ documented_code() {
   echo "$code"
 }
 
-# Ends the run if an attempt that mpirun ended with code $1 shows that another one would not even start.
+# Whether --mpi_args are why attempt number $2, which mpirun ended with code $1, has not begun.
+mpi_args_are_unusable() {
+  ((${#mpi_args[@]})) || return 1
+  [[ ! -e $notes/usage ]] || return 0
+  # A rank or a host that has been lost has its own note or exit code.
+  (($1 == 1 && $2 == 0)) && [[ $command == train && ! -s $notes/lost && ! -e $notes/daemons ]]
+}
+
+# Ends the run if attempt number $2, which mpirun ended with code $1, shows that another one would not even start.
 fail_if_it_cannot_start() {
   local host='' how=''
   (($1 && signals == 0)) && ! has_begun || return 0
@@ -108,6 +134,8 @@ Hosts must reach each other on all TCP ports, over a network that they share.
 Open the firewall, or name that network: --mpi_args '--mca btl_tcp_if_include 10.0.0.0/24'" ;;
     missing*) fail_for_lack "$host" "no ${how#missing }" ;;
   esac
+  ! mpi_args_are_unusable "$@" ||
+    fail 10 "mpirun could not start the program with --mpi_args \"${mpi_args[*]}\". Mend them, or leave them out."
   # The loader's own words do not say on which host.
   (($1 == 127)) || return 0
   look_at_hosts libraries

@@ -6,10 +6,12 @@ demonstration=(--dataset shapes --resize 32 --patch_size 4 --num_layers 4 --num_
   --num_epochs 5 --lr 2e-3 --warmup_epochs 1 --scheduler cosine)
 
 demonstrate() {
-  local number=1 folder
+  local number=1 folder newest=''
   while folder=$repository/Output/demo-$(printf %03d "$number"); [[ -e $folder ]]; do
-    number=$((number + 1))
+    newest=$folder number=$((number + 1))
   done
+  # The same command goes on from its checkpoint.
+  [[ -z $newest ]] || ! grep -qsE '"exit_code":1[56]\>' "$newest/status.json" || folder=$newest
   command=train
   flags=("${demonstration[@]}" --output_dir "$folder" ${flags[@]+"${flags[@]}"})
   demonstration_folder=${folder#"$PWD"/}

@@ -5,6 +5,8 @@
 #           the rank said that waited
 #   new     there until the run has told of itself: a folder that somebody has emptied must not look like that
 #   over    there once mpirun has told of an end; says how long it may take
+#   usage   there once mpirun has told that it does not understand its command line
+#   daemons there once mpirun has told that it cannot start its helpers on other hosts
 #   ended   there once the launcher itself has ended an mpirun that did not end
 #   told    there once the filter has passed everything on
 
@@ -31,6 +33,7 @@ quiet_mpirun() {
       block+=$line$'\n'
     elif [[ ! $line =~ ^mpirun:\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:rsh:\ Warning:\ setpgid ]]; then
       [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
+      [[ $line != 'mpirun: Error: '* ]] || note usage
       if [[ -n $said ]]; then
         # The first one waits for the rank that stands still; what others say comes of that.
         [[ $line != 'Stalled: '* && $said != *$'\n'"$line"$'\n'* ]] || continue
@@ -74,7 +77,12 @@ note_block() {
   elif [[ $words =~ could\ not\ access\ or\ execute\ an\ executable:.*Executable:\ (.*)\ Node:\ ([^ ]+) ]]; then
     note_end "- ${BASH_REMATCH[2]} missing program ${BASH_REMATCH[1]}"
   elif [[ $words =~ unable\ to\ reliably\ start\ one\ or\ more\ daemons ]]; then
+    note daemons
     say 'mpirun could not start its daemon, orted, on every host.'
+  elif [[ $words =~ unable\ to\ find\ the\ specified\ executable\ file ]]; then
+    # The program is there: mpirun has taken another word for it.
+    note usage
+    say "${block%$'\n'}"
   elif [[ $words =~ not\ know\ how\ to\ route|terminated\ normally|non-zero\ status|MPI_ABORT\ was ]]; then
     note_end ''
   else

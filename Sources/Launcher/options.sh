@@ -116,9 +116,11 @@ shards_of_batch() {
   echo "$shards"
 }
 
+# As a path that no command takes for an option.
 output_folder() {
   local folder layer dataset
   folder=$(flag_value output_dir)
+  [[ $folder != -* ]] || folder=./$folder
   layer=$(flag_value layer)
   dataset=$(flag_value dataset)
   printf '%s' "${folder:-./Output/${layer:-Attention}-${dataset:-cifar10}}"

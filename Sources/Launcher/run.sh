@@ -48,8 +48,7 @@ run() {
   plan
   if ((dry_run)); then
     printf '%s ranks x %s threads, program %s\n' "${ranks:-as Slurm gives}" "$threads" "$program"
-    printf '%q ' "${mpirun[@]}" "$program" "$command" "${flags[@]}"
-    printf '\n'
+    print_command "${mpirun[@]}" "$program" "$command" "${flags[@]}"
     exit 0
   fi
   ((!in_slurm)) || advise_exec
@@ -70,8 +69,8 @@ run() {
     started=$SECONDS mpirun_code=0 kills=$(out_of_memory_kills)
     # Above 0 the program takes what lies in the output folder for this run's: that is so once one has begun.
     export CONVNN_ATTEMPT=$begun
-    attempt || mpirun_code=$?
-    fail_if_it_cannot_start "$mpirun_code"
+    attempt "$number" || mpirun_code=$?
+    fail_if_it_cannot_start "$mpirun_code" "$number"
     code=$(documented_code "$mpirun_code")
     ((code == 14 || code == 16)) || break
     ! has_begun || begun=$((begun + 1))

@@ -86,6 +86,27 @@ $remedy_for_swift"
 
 build() { (cd "$repository" && swift build "${build_flags[@]}" "$@" >&2) || fail 10 'the build failed.'; }
 
+# What the command $1 would run.
+tell_of() {
+  local missing=()
+  case $1 in
+    setup | build | test)
+      ! command -v dpkg-query >/dev/null || mapfile -t missing < <(missing_packages)
+      ((!${#missing[@]})) || print_command apt-get install "${missing[@]}"
+      ;;
+  esac
+  case $1 in
+    build) print_command swift build "${build_flags[@]}" ;;
+    test)
+      print_command swift build "${build_flags[@]}" --build-tests
+      print_command swift test "${build_flags[@]}" --skip-build --disable-xctest
+      print_command "$repository/Tests/LaunchTests/run.sh"
+      ;;
+    doctor) print_command mpirun --oversubscribe -np 2 echo hello ;;
+    clean) print_command rm -rf "$repository/.build" ;;
+  esac
+}
+
 # Builds when a source is newer than the program.
 build_if_needed() {
   [[ -z ${CONVNN_PROGRAM-} ]] || return 0

@@ -471,6 +471,56 @@ builds() {
   equals "$1: builds" "$(wc -l <"$folder/builds")" "$2"
 }
 
+test_help_and_dry_run_do_nothing() {
+  local copy=$folder/Launcher-copy command words
+  export folder meanwhile=''
+  small_repository "$copy"
+  stand_in program <<<'echo "$*" >>"$folder/ran"'
+  mkdir -p "$copy/.build"
+  for command in setup build test doctor clean; do
+    out=$(PATH=$folder/bin:$PATH "$copy/launch" "$command" --help 2>&1)
+    contains "$command --help" "$out" 'Run options:'
+    for words in --dry_run --dry-run; do
+      PATH=$folder/bin:$PATH "$copy/launch" "$command" "$words" >"$folder/stdout" 2>&1
+      equals "$command $words: exit code" "$?" 0
+    done
+    case $command in
+      build | test) contains "$command" "$(<"$folder/stdout")" 'swift build -c release' ;;
+      clean) contains "$command" "$(<"$folder/stdout")" "rm -rf $copy/.build" ;;
+    esac
+  done
+  exists "$copy/.build"
+  for words in 'data cifar10 --data_path x' 'fuzz jpeg' 'verify --dir x' 'predict --help' 'train --help'; do
+    # shellcheck disable=SC2086
+    CONVNN_PROGRAM=$folder/bin/program run $words --dry_run
+    equals "$words: exit code" "$code" 0
+    contains "$words" "$out" "$folder/bin/program $words"
+    # Without one it would be built first.
+    # shellcheck disable=SC2086
+    out=$(PATH=$folder/bin:$PATH env -u CONVNN_PROGRAM "$copy/launch" $words --dry_run 2>&1)
+    contains "$words, not built" "$out" "$copy/.build/release/convnn $words"
+  done
+  [[ ! -e $folder/ran ]] || problem "the program ran: $(<"$folder/ran")"
+  [[ ! -e $folder/builds ]] || problem 'it was built'
+  unset meanwhile
+}
+
+test_the_demonstration_goes_on_where_a_signal_stopped_it() {
+  local copy=$folder/Launcher-copy
+  local demo=$copy/Output/demo
+  small_repository "$copy"
+  mkdir -p "$demo-001" "$demo-002"
+  echo '{"state":"preempted","step":3,"epoch":1,"exit_code":15,"reason":"a signal"}' >"$demo-001/status.json"
+  contains 'not the newest' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
+  cp "$demo-001/status.json" "$demo-002"
+  contains 'the newest' "$("$copy/launch" --dry_run)" "--output_dir $demo-002 "
+  # The launcher promises it after a loss too.
+  echo '{"state":"failed","step":3,"epoch":1,"exit_code":16,"reason":"lost"}' >"$demo-002/status.json"
+  contains 'lost' "$("$copy/launch" --dry_run)" "--output_dir $demo-002 "
+  echo '{"state":"done","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$demo-002/status.json"
+  contains 'done' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
+}
+
 test_builds_when_a_source_is_newer() {
   local copy=$folder/Launcher-copy
   export folder meanwhile=''
@@ -558,6 +608,38 @@ test_per_rank_logs() {
   contains 'still on the terminal' "$err" 'epoch   1'
   contains 'in the log of rank 0' "$(cat "$folder"/run/logs/rank.0/std*)" 'epoch   1'
   exists "$folder/run/logs/rank.1"
+}
+
+test_per_rank_logs_of_every_attempt() {
+  stand_in mpirun <<<'while (($#)); do [[ $1 != --output-filename ]] || echo "$2" >>"$calls"; shift; done; exit 16'
+  export calls=$folder/calls
+  PATH=$folder/bin:$PATH run -np 1 --per_rank_logs --max_restarts 2 --output_dir "$folder/run"
+  equals 'folders' "$(sed "s|^$folder/run/||" "$calls" | paste -sd' ')" \
+    'logs:nojobid logs/attempt-2:nojobid logs/attempt-3:nojobid'
+  exists "$folder/run/logs/attempt-3"
+  rm "$calls"
+  PATH=$folder/bin:$PATH mistake 10 "$folder/a:b/logs has a colon" -np 1 --per_rank_logs --output_dir "$folder/a:b"
+  mkdir "$folder/c:d"
+  (cd "$folder/c:d" && PATH=$folder/bin:$PATH "$launch" -np 1 --per_rank_logs --output_dir run 2>"$folder/stderr")
+  equals 'working folder: exit code' "$?" 10
+  contains 'working folder' "$(<"$folder/stderr")" 'has a colon'
+  [[ ! -e $calls && ! -e $folder/a:b && ! -e $folder/c:d/run ]] || problem 'it ran'
+}
+
+test_a_folder_that_begins_with_a_dash() {
+  stand_in mpirun <<<'echo "Attention, 5 parameters; shapes" >&2; exit 16'
+  mkdir -p "$folder/-dash"
+  echo '{"state":"running","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$folder/-dash/status.json"
+  echo '<strong class="state running">running</strong>' >"$folder/-dash/report.html"
+  (cd "$folder" && PATH=$folder/bin:$PATH "$launch" -np 1 --per_rank_logs --output_dir=-dash 2>stderr)
+  equals 'exit code' "$?" 16
+  err=$(<"$folder/stderr")
+  contains 'message' "$err" 'last step 3'
+  lacks 'usage of tools' "${err,,}" usage
+  lacks 'usage of tools' "$err" option
+  equals 'state' "$(status "$folder/-dash" state)" failed
+  contains 'report' "$(<"$folder/-dash/report.html")" 'failed</strong>'
+  exists "$folder/-dash/logs"
 }
 
 test_standard_input_is_left_alone() {
@@ -723,6 +805,27 @@ test_a_kill_that_mpirun_tells_by_its_exit_code() {
     contains "$exits" "$err" "a rank or mpirun ${exits#* }, last step 0"
   done
   unset exits
+}
+
+test_mpi_args_that_mpirun_cannot_use() {
+  local begin=$SECONDS words
+  # mpirun refuses the first ones itself; with the last one MPI fails within the ranks.
+  for words in --bogus '--mca pml' word '--mca pml bogus'; do
+    run -np 2 --mpi_args "$words" --max_restarts 2 "${tiny[@]}" --output_dir "$folder/run"
+    equals "$words: exit code" "$code" 10
+    contains "$words" "$err" "mpirun could not start the program with --mpi_args \"$words\""
+    lacks "$words" "$err" Restart
+    lacks "$words" "$err" 'goes on'
+  done
+  # A rank that is lost early is no fault of theirs, nor is a run that has begun.
+  stand_in mpirun <<<'[[ -z $begins ]] || echo "Attention, 5 parameters; shapes" >&2; exit "$exits"'
+  export begins exits
+  for words in '1 x' '137 '; do
+    exits=${words% *} begins=${words#* } PATH=$folder/bin:$PATH run -np 1 --mpi_args '-x A=b' --output_dir "$folder/run"
+    equals "$words: exit code" "$code" 16
+    lacks "$words" "$err" mpi_args
+  done
+  unset begins exits
 }
 
 test_its_notes_may_vanish() {
@@ -966,6 +1069,33 @@ test_a_signal_leads_to_a_checkpoint() {
     run -np 1 "${tiny[@]}" --output_dir "$folder/run"
     equals "$signal: weights" "$(weights "$folder/run")" "$(undisturbed)"
   done
+}
+
+test_a_checkpoint_counts_whoever_got_the_signal() {
+  local seconds=0.3
+  # mpirun ends with a code of its own when it has the signal from elsewhere, and gives ranks a second.
+  slow --max_restarts 1
+  within 20 reached "$folder/run" 2
+  kill -TERM "$(processes "$folder/run" mpirun)"
+  finish
+  if [[ $(status "$folder/run" state) == preempted ]]; then
+    equals 'exit code' "$code" 15
+    lacks 'message' "$err" Lost
+  fi
+  # The same by stand-ins: it leaves a checkpoint; or it does not, and an earlier attempt has.
+  stand_in mpirun <<<'echo "Attention, 5 parameters; shapes" >&2
+    [[ $saves != 1 ]] || echo "{\"state\":\"preempted\",\"step\":4,\"epoch\":1,\"exit_code\":15}" >"$folder/run/status.json"
+    exit "$exits"'
+  export folder exits saves=1
+  for exits in 143 1 137; do
+    PATH=$folder/bin:$PATH exits=$exits run -np 1 --max_restarts 1 --output_dir "$folder/run"
+    equals "$exits: exit code" "$code" 15
+    lacks "$exits" "$err" Lost
+  done
+  PATH=$folder/bin:$PATH saves=0 exits=143 run -np 1 --output_dir "$folder/run"
+  equals 'an old one: exit code' "$code" 16
+  contains 'an old one' "$err" Lost
+  unset exits saves
 }
 
 test_slurm_signals_every_process() {
