@@ -10,8 +10,15 @@ demonstrate() {
   while folder=$repository/Output/demo-$(printf %03d "$number"); [[ -e $folder ]]; do
     newest=$folder number=$((number + 1))
   done
-  # The same command goes on from its checkpoint.
-  [[ -z $newest ]] || ! grep -qsE '"exit_code":1[56]\>' "$newest/status.json" || folder=$newest
+  # The same command goes on from its checkpoint, unless another version of this program has made it.
+  if [[ $newest && -e $newest/.demonstration && $(<"$newest/.demonstration") == "${demonstration[*]}" ]] &&
+    grep -qsE '"exit_code":1[56]\>' "$newest/status.json"; then
+    folder=$newest
+  fi
+  # Where that is impossible the program says why.
+  if ((!dry_run)); then
+    { mkdir -p "$folder" && echo "${demonstration[*]}" >"$folder/.demonstration"; } 2>/dev/null || true
+  fi
   command=train
   flags=("${demonstration[@]}" --output_dir "$folder" ${flags[@]+"${flags[@]}"})
   demonstration_folder=${folder#"$PWD"/}

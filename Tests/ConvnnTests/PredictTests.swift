@@ -59,6 +59,23 @@ import Testing
     #expect(evaluated.code == 12 && evaluated.errors.contains("finite"))
   }
 
+  @Test("an image that cannot be read does not cost the others") func badImage() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    try #require(try Program.run(MistakeTests.small + ["--output_dir", run]).code == 0)
+    let good = try (2..<4).map {
+      try folder.write("image\($0)", ImageFolderRunTests.file($0, 20, 31))
+    }
+    let bad = try folder.write("bad", [1, 2, 3])
+    let result = try Program.run(
+      ["predict", "--checkpoint", run + "/model.safetensors", good[0], bad, good[1]])
+    #expect(result.code == 11)
+    #expect(result.errors.contains("Error: \(bad)"), "\(result.errors)")
+    // Each with its five classes.
+    let lines = result.output.split(separator: "\n").map(String.init)
+    #expect(lines.count == 12 && lines[0] == good[0] && lines[6] == good[1], "\(result.output)")
+  }
+
   @Test("a damaged weights file, and none", arguments: ["evaluate", "predict"])
   func damaged(command: String) throws {
     let folder = try TemporaryFolder()

@@ -507,16 +507,21 @@ test_help_and_dry_run_do_nothing() {
 
 test_the_demonstration_goes_on_where_a_signal_stopped_it() {
   local copy=$folder/Launcher-copy
-  local demo=$copy/Output/demo
+  local demo=$copy/Output/demo demonstration
   small_repository "$copy"
+  . "$copy/Sources/Launcher/demonstration.sh"
   mkdir -p "$demo-001" "$demo-002"
   echo '{"state":"preempted","step":3,"epoch":1,"exit_code":15,"reason":"a signal"}' >"$demo-001/status.json"
+  echo "${demonstration[*]}" | tee "$demo-001/.demonstration" >"$demo-002/.demonstration"
   contains 'not the newest' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
   cp "$demo-001/status.json" "$demo-002"
   contains 'the newest' "$("$copy/launch" --dry_run)" "--output_dir $demo-002 "
   # The launcher promises it after a loss too.
   echo '{"state":"failed","step":3,"epoch":1,"exit_code":16,"reason":"lost"}' >"$demo-002/status.json"
   contains 'lost' "$("$copy/launch" --dry_run)" "--output_dir $demo-002 "
+  echo --batch_size 8 >"$demo-002/.demonstration"
+  contains 'of other flags' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
+  echo "${demonstration[*]}" >"$demo-002/.demonstration"
   echo '{"state":"done","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$demo-002/status.json"
   contains 'done' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
 }
