@@ -9,13 +9,6 @@ public func systemReason(of error: any Error) -> String {
   var inner = error as NSError
   while let next = inner.userInfo[NSUnderlyingErrorKey] as? any Error { inner = next as NSError }
   if inner.domain == NSPOSIXErrorDomain { return systemErrorText(Int32(inner.code)) }
-  switch CocoaError.Code(rawValue: inner.code) {
-  case .fileNoSuchFile, .fileReadNoSuchFile: return systemErrorText(ENOENT)
-  case .fileReadNoPermission, .fileWriteNoPermission: return systemErrorText(EACCES)
-  case .fileWriteOutOfSpace: return systemErrorText(ENOSPC)
-  case .fileWriteVolumeReadOnly: return systemErrorText(EROFS)
-  default: break
-  }
   let text = error.localizedDescription
   return text.hasSuffix(".") ? String(text.dropLast()) : text
 }

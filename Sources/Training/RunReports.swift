@@ -28,6 +28,8 @@ final class RunReports {
   private let badImages: BadImageList
   private var pace: RankPace
   private var paceWindow = ContinuousClock.now
+  /// The slow rank that has been named in this epoch.
+  private var namedRank: Int?
   private let hosts: [String]
   private var position: (step: Int, epoch: Int)
   /// report.html could not be written the last time.
@@ -228,7 +230,8 @@ final class RunReports {
   /// Names a rank that holds up the others.
   private func notePace(_ state: RunState) throws {
     paceWindow = .now
-    guard let slow = pace.close() else { return }
+    guard let slow = pace.close(), slow.rank != namedRank else { return }
+    namedRank = slow.rank
     try tell(
       .slowRank(
         .init(
@@ -303,6 +306,7 @@ final class RunReports {
     }
     replacedInEvaluation = 0
     try notePace(state)
+    namedRank = nil
     reopenEvents()
     try tellState("running")
     imagesSinceLine = 0

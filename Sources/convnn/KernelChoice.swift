@@ -30,6 +30,10 @@ enum KernelChoice {
   /// - Throws: `RunError` (configuration) for what is not there, or too slow with --amp_strict.
   static func settle(_ flags: RunFlags, comparesBLAS: Bool = false) throws {
     try settle(flags.system.kernels, comparesBLAS: comparesBLAS)
+    // Not before, as that may start the program anew.
+    if flags.training.useCompiled || flags.training.compileMode != nil, Ending.isFirst {
+      say("Note: --use_compiled changes nothing: this program is compiled ahead of time.")
+    }
     guard flags.training.useAMP, Matmul.unit == .portable else { return }
     if flags.training.strictAMP {
       throw RunError.configuration(

@@ -28,13 +28,11 @@ struct EvaluateCommand: ParsableCommand {
   static func evaluate(checkpoint: String, flags: RunFlags, printsJSON: Bool) throws {
     let path = try weightsPath(checkpoint)
     let base = try WeightFile.description(of: path)
-    var configuration = try flags.configuration(base: base)
-    if flags.dataset.resize == nil, let side = base?.model.imageSize { configuration.resize = side }
-    noteData(of: base, configuration, flags)
+    let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
-    let final = configuration
+    noteData(of: base, configuration, flags)
     try Ending.withProcessGroup { group in
-      let (images, result) = try EvaluationRun(final, group: group, weights: path).run()
+      let (images, result) = try EvaluationRun(configuration, group: group, weights: path).run()
       guard result.loss.isFinite else {
         throw SharedError(
           error: RunError(

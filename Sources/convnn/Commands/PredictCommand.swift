@@ -41,8 +41,7 @@ struct PredictCommand: ParsableCommand {
   func run() throws {
     let path = try EvaluateCommand.weightsPath(checkpoint)
     let base = try WeightFile.description(of: path)
-    var configuration = try flags.configuration(base: base)
-    if flags.dataset.resize == nil, let side = base?.model.imageSize { configuration.resize = side }
+    let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
     // A tensor file is normalised already, and has no classes.
     if !images.isEmpty { EvaluateCommand.noteData(of: base, configuration, flags) }

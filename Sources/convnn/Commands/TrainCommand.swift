@@ -23,7 +23,6 @@ struct TrainCommand: ParsableCommand {
   var checkpoint: String?
 
   func run() throws {
-    note()
     if testOnly { return try runTest() }
     if let checkpoint {
       throw RunError.configuration(
@@ -56,12 +55,5 @@ struct TrainCommand: ParsableCommand {
     }
     try EvaluateCommand.evaluate(
       checkpoint: checkpoint, flags: flags, printsJSON: false)
-  }
-
-  private func note() {
-    guard Ending.isFirst else { return }
-    if flags.training.useCompiled || flags.training.compileMode != nil {
-      say("Note: --use_compiled changes nothing: this program is compiled ahead of time.")
-    }
   }
 }

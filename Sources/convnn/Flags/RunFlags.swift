@@ -14,7 +14,10 @@ struct RunFlags: ParsableArguments {
   /// - Parameter base: what a weights file says of its model and data; flags given win.
   func configuration(base: WeightDescription? = nil) throws -> RunConfiguration {
     var c = RunConfiguration()
-    if let base { c.model = base.model }
+    if let base {
+      c.model = base.model
+      c.resize = base.model.imageSize
+    }
     if let data = base?.data {
       c.dataset = data.dataset
       c.imagenetTransform = data.imagenetTransform
