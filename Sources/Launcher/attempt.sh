@@ -1,5 +1,13 @@
 # One start of mpirun, and how it was lost.
 
+# Starts the words after $0 with their output also in the files stdout and stderr of this rank's folder within $0;
+# without them if they cannot be made. mpirun's own option for this has another form in every version, and loses
+# output in some. What writes the files ends with the rank, not with its signals.
+keep_log='folder=$0/rank.$OMPI_COMM_WORLD_RANK
+mkdir -p "$folder" || exec "$@"
+go_on() { trap "" HUP INT TERM USR1 USR2 XCPU; exec tee "$folder/$1"; }
+exec "$@" > >(go_on stdout) 2> >(go_on stderr >&2)'
+
 # Which file status.json is now: a run puts a new one in its place whenever it writes it.
 version_of_status() { stat -c '%i %y' "$(output_folder)/status.json" 2>/dev/null || true; }
 
@@ -9,16 +17,12 @@ attempt() {
   status_before=$(version_of_status)
   if ((per_rank_logs)); then
     folder=$(output_folder)/logs
-    # mpirun takes what follows a colon for a word on how to write the files.
-    [[ $(realpath -m "$folder") != *:* ]] ||
-      fail 10 "--per_rank_logs: the path $(realpath -m "$folder") has a colon, where mpirun would cut it off.
-Leave the option out, or choose another --output_dir."
     (($1 == 0)) || folder+=/attempt-$(($1 + 1))
     mkdir -p "$folder" 2>/dev/null || fail 10 "--per_rank_logs: the folder $folder cannot be made."
     if in_use; then
-      say "Note: another run lives in $(output_folder): this one's logs are not kept."
+      say "Note: another run lives in ${folder%/logs*}: this one's logs are not kept."
     else
-      line+=(--output-filename "$folder:nojobid")
+      line+=(bash -c "$keep_log" "$(realpath -m "$folder")")
     fi
   fi
   line+=("$program" "$command" "${flags[@]}")
@@ -72,7 +76,7 @@ reason_of_loss() {
   if ((signals)); then echo 'ended by a signal before a checkpoint was written'; return; fi
   if ! read -r rank host how 2>/dev/null <"$notes/lost"; then
     # mpirun may tell of a kill by its exit code only.
-    if (($3 > 128)) && [[ ! -e $notes/ended ]]; then how=$(kill -l $(($3 - 128)) 2>/dev/null || true); fi
+    if (($3 > 128 && $3 < 160)) && [[ ! -e $notes/ended ]]; then how=$(kill -l $(($3 - 128)) 2>/dev/null || true); fi
     how=${how:+was ended by signal $(($3 - 128)) (SIG$how)$(tell_of_memory "$2")}
     echo "a rank or mpirun ${how:-died}, last step $(last_step)"
     return
@@ -104,8 +108,13 @@ is_preempted() {
 documented_code() {
   local code=$1
   ! is_preempted || { echo 15; return; }
-  # mpirun may have had to be killed.
-  if ((code >= 126 || code == 1)) && grep -qs '^- - stalled ' "$notes/lost"; then code=14; fi
+  if grep -qs '^- - stalled ' "$notes/lost"; then
+    # mpirun may have had to be killed.
+    if ((code >= 126 || code == 1)); then code=14; fi
+  elif ((code == 14)) && ! has_begun; then
+    # An MPI of version 5 that cannot begin.
+    code=16
+  fi
   if ((code >= 126 || code == 1)); then code=16; fi
   if ((code == 0)) && [[ $command == train ]] && ! only_tests; then
     local file
@@ -120,7 +129,8 @@ mpi_args_are_unusable() {
   ((${#mpi_args[@]})) || return 1
   [[ ! -e $notes/usage ]] || return 0
   # A rank or a host that has been lost has its own note or exit code.
-  (($1 == 1 && $2 == 0)) && [[ $command == train && ! -s $notes/lost && ! -e $notes/daemons ]]
+  # Version 5 has codes of its own, above those of signals; 14 is MPI's in the ranks.
+  (($2 == 0 && ($1 == 1 || $1 == 14 || $1 >= 160))) && [[ $command == train && ! -s $notes/lost && ! -e $notes/daemons ]]
 }
 
 # Ends the run if attempt number $2, which mpirun ended with code $1, shows that another one would not even start.

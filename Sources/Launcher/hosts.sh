@@ -82,13 +82,14 @@ network_of_hosts() {
   printf '%s' "$network"
 }
 
-# Runs on another host, with the folder, the program and the folder of mpirun of this one: says what keeps ranks
-# from starting there. With `libraries` as a fourth argument it looks for those too.
+# Runs on another host, with the folder, the program, the folder of mpirun and its helper's name of this one: says
+# what keeps ranks from starting there. With `libraries` as a fifth argument it looks for those too.
 look_around() {
   cd "$1" 2>/dev/null || { echo "no folder $1"; return; }
   command -v "$2" >/dev/null || { echo "no program $2"; return; }
-  [[ -z $3 || -x $3/orted ]] || command -v orted >/dev/null || echo "no Open MPI 4 (orted) in $3 or on PATH"
-  [[ -z ${4-} ]] || ldd "$(command -v "$2")" | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/no library \1/p' | head -1
+  [[ -z $3 || -x $3/$4 ]] || command -v "$4" >/dev/null ||
+    echo "no Open MPI of this host's version ($4) in $3 or on PATH"
+  [[ -z ${5-} ]] || ldd "$(command -v "$2")" | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/no library \1/p' | head -1
 }
 
 # Asks the other hosts, all at a time, what they lack; the first answer ends the run, with exit code 10.
@@ -96,7 +97,7 @@ look_at_hosts() {
   [[ -n $hosts$hostfile ]] || return 0
   # Where something else than ssh starts processes, ssh need not lead anywhere.
   [[ -z ${PBS_JOBID-}${LSB_JOBID-}${PE_HOSTFILE-} ]] || return 0
-  ! is_set_for_mpi plm_rsh_agent && ! is_set_for_mpi plm || return 0
+  ! is_set_for_mpi plm_rsh_agent && ! is_set_for_mpi plm_ssh_agent && ! is_set_for_mpi plm || return 0
   local host others=() script bin=''
   mapfile -t others < <(other_hosts)
   ((${#others[@]})) || return 0
@@ -105,7 +106,7 @@ look_at_hosts() {
   script=$(declare -f name_of_notes sweep_leftovers look_around
     [[ -z ${LD_LIBRARY_PATH-} ]] || printf '\nexport LD_LIBRARY_PATH=%q' "$LD_LIBRARY_PATH"
     printf '\nsweep_leftovers\n'
-    printf '%q ' look_around "$PWD" "$program" "$bin" ${1-})
+    printf '%q ' look_around "$PWD" "$program" "$bin" "$(helper_of_mpirun)" ${1-})
   mkdir -p "$notes/hosts"
   local look looks=()
   for host in "${others[@]}"; do

@@ -41,7 +41,7 @@ name_of_notes() {
 sweep_leftovers() {
   local host path process name
   host=$(uname -n) name=$(name_of_notes)
-  for path in "/dev/shm/vader_segment.$host."*; do
+  for path in "/dev/shm/"{vader,sm}"_segment.$host."*; do
     [[ -O $path ]] || continue
     grep -qsF "$path" /proc/[0-9]*/maps || rm -f "$path"
   done
@@ -53,6 +53,12 @@ sweep_leftovers() {
   for path in "${TMPDIR:-/tmp}/ompi.${host%%.*}.$EUID"/jf.*/pmix_dstor_ds21_*; do
     [[ -d $path && -O $path ]] || continue
     [[ -e /proc/${path##*_} ]] || rm -rf "${path%/*}"
+  done
+  # From version 5 on: one for mpirun or its helper.
+  for path in "${TMPDIR:-/tmp}"/prte{run,d}."${host%%.*}".*".$EUID"; do
+    [[ -d $path && -O $path ]] || continue
+    process=${path%.*}
+    [[ -e /proc/${process##*.} ]] || rm -rf "$path"
   done
   for path in "$name"*; do
     [[ -d $path && -O $path ]] || continue
@@ -76,7 +82,7 @@ doctor() {
   local missing
   missing=$(missing_packages | paste -sd' ')
   check "packages: ${missing:-all installed}" "$([[ -z $missing ]] && echo ok)" './launch setup installs them.'
-  lack=$(lack_of_mpirun)
+  look_at_mpirun
   check "MPI: ${lack:-$(mpirun --version 2>/dev/null </dev/null | head -n 1 || true)}" \
     "$([[ -n $lack ]] || echo ok)" "$remedy_for_mpirun"
   allow_root

@@ -4,7 +4,7 @@
 #   lost    what is known of the end: rank (or -), host, and a signal or one of the words below; for a stall what
 #           the rank said that waited
 #   new     there until the run has told of itself: a folder that somebody has emptied must not look like that
-#   over    there once mpirun has told of an end; says how long it may take
+#   over    there once mpirun has told of an end; says how many seconds it may take
 #   usage   there once mpirun has told that it does not understand its command line
 #   daemons there once mpirun has told that it cannot start its helpers on other hosts
 #   ended   there once the launcher itself has ended an mpirun that did not end
@@ -31,7 +31,7 @@ quiet_mpirun() {
       framed=$((1 - framed)) block=''
     elif ((framed)); then
       block+=$line$'\n'
-    elif [[ ! $line =~ ^mpirun:\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:rsh:\ Warning:\ setpgid ]]; then
+    elif [[ ! $line =~ ^(mpirun|prterun):\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:(rsh|ssh):\ Warning:\ setpgid ]]; then
       [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
       [[ $line != 'mpirun: Error: '* ]] || note usage
       if [[ -n $said ]]; then
@@ -74,29 +74,54 @@ note_block() {
       note_end "- ${BASH_REMATCH[1]} connect ${BASH_REMATCH[2]-}" 30
   elif [[ $words =~ could\ not\ change\ to\ the\ specified\ working\ directory:.*directory:\ (.*)\ Node:\ ([^ ]+) ]]; then
     note_end "- ${BASH_REMATCH[2]} missing folder ${BASH_REMATCH[1]}"
-  elif [[ $words =~ could\ not\ access\ or\ execute\ an\ executable:.*Executable:\ (.*)\ Node:\ ([^ ]+) ]]; then
-    note_end "- ${BASH_REMATCH[2]} missing program ${BASH_REMATCH[1]}"
+  elif [[ $words =~ (could\ not\ access\ or|permissions\ to)\ execute\ an\ executable:.*Executable:\ (.*)\ Node:\ ([^ ]+) ]]; then
+    note_end "- ${BASH_REMATCH[3]} missing program ${BASH_REMATCH[2]}"
   elif [[ $words =~ unable\ to\ reliably\ start\ one\ or\ more\ daemons ]]; then
     note daemons
-    say 'mpirun could not start its daemon, orted, on every host.'
-  elif [[ $words =~ unable\ to\ find\ the\ specified\ executable\ file ]]; then
-    # The program is there: mpirun has taken another word for it.
+    say "mpirun could not start its daemon, $(helper_of_mpirun), on every host."
+  elif [[ $words =~ unable\ to\ find\ the\ specified\ executable\ file|^(An\ unrecognized\ option|No\ executable\ was)|not\ recognized:|unrecognized\ qualifier|requires\ passing ]]; then
+    # Where it does not find the program, it has taken another word for it.
     note usage
     say "${block%$'\n'}"
-  elif [[ $words =~ not\ know\ how\ to\ route|terminated\ normally|non-zero\ status|MPI_ABORT\ was ]]; then
+  elif [[ $words =~ not\ know\ how\ to\ route|calling\ \"abort\"|terminated\ normally|non-zero\ status|MPI_ABORT\ was ]]; then
     note_end ''
   else
     say "${block%$'\n'}"
   fi
 }
 
-# Notes that the run is over, and how, unless $1 is empty; mpirun has $2 seconds to end.
+# Notes that the run is over, and how, unless $1 is empty; mpirun has $2 seconds to end: it may wait for ever for a
+# host that is gone.
 note_end() {
   # Ends that follow a stall come of it.
   [[ -z $1 ]] || grep -qs '^- - stalled ' "$notes/lost" || note lost "$1"
-  [[ -s $notes/over ]] || {
-    note over "${2:-15}"
-    # Not at once: bash can lose the exit code of a child that ends while a signal comes.
-    { sleep 1 && kill -USR2 $$; } </dev/null >/dev/null 2>&1 &
-  }
+  [[ ! -s $notes/over ]] || return 0
+  note over "${2:-15}"
+  end_mpirun "${2:-15}" </dev/null >/dev/null 2>&1 &
+}
+
+# Ends the mpirun of this attempt, which has told of an end, unless it ends within $1 seconds. What takes notes
+# does that, not the launcher: a signal to say so could meet bash where it cannot bear one.
+end_mpirun() {
+  local process tick
+  process=$(sessions_of_launcher)
+  for ((tick = 0; tick < 5 * $1; tick++)); do
+    # Without the folder nobody has taken that back.
+    [[ -n $process && (-e $notes/over || ! -d $notes) ]] && kill -0 "$process" && kill -0 $$ || return 0
+    sleep 0.2
+  done
+  note ended
+  # An mpirun that is ending already does not end sooner for being asked.
+  if grep -qs ' connect ' "$notes/lost"; then
+    kill -"$end_signal" "$process"
+    sleep 3
+  fi
+  kill -KILL "$process"
+}
+
+# Children of the launcher that lead a session: mpirun alone.
+sessions_of_launcher() {
+  # A process may end meanwhile.
+  { cat /proc/[0-9]*/stat 2>/dev/null || true; } |
+    awk -v launcher=$$ '{process = $1; sub(/.*\) /, "")} $2 == launcher && $4 == process {print process}'
 }

@@ -1,28 +1,16 @@
 # Ranks, threads and the mpirun line.
 
-# Whether the user has set the parameter $1 of Open MPI. (Files do not count: distributions write them too.)
-is_set_for_mpi() {
-  local variable=OMPI_MCA_$1 word
-  [[ -z ${!variable-} ]] || return 0
-  for word in "${mpi_args[@]}"; do [[ $word != "$1" ]] || return 0; done
-  return 1
-}
-
-# Sets a parameter of Open MPI, unless the user has: mpirun takes none twice.
-set_for_mpi() { is_set_for_mpi "$1" || mpirun+=(--mca "$1" "$2"); }
-
 # Open MPI would use every network that two hosts seem to share: also bridges of containers and virtual
 # machines, which bear the same addresses everywhere and lead nowhere. There it waits for ever.
 choose_network() {
-  local network part
+  local network
   network=$(network_of_hosts)
   [[ -n $network ]] || return 0
   # Whoever has written of networks in a file means it.
-  ! grep -qsE '^[[:space:]]*(btl|oob)_tcp_if_(in|ex)clude[[:space:]]*=' \
-    ~/.openmpi/mca-params.conf /etc/openmpi/openmpi-mca-params.conf || return 0
-  for part in btl oob; do
-    is_set_for_mpi "${part}_tcp_if_exclude" || set_for_mpi "${part}_tcp_if_include" "$network"
-  done
+  ! grep -qsE '^[[:space:]]*(btl_tcp|oob_tcp|prte)_if_(in|ex)clude[[:space:]]*=' \
+    ~/.openmpi/mca-params.conf /etc/openmpi/openmpi-mca-params.conf \
+    ~/.prte/mca-params.conf /etc/openmpi/prte-mca-params.conf || return 0
+  set_network "$network"
 }
 
 # Every worker needs a shard of the batch. Of `ranks` and `threads` gives way what was not asked for, that is
@@ -37,8 +25,11 @@ fit_to_shards() {
     ranks=$((shards / threads))
   fi
   # What was asked for may be too much all the same: the program refuses it.
-  [[ $before == "$ranks $threads" ]] || ((${ranks:-1} * threads > shards)) ||
-    say "Note: $((${ranks:-1} * threads)) of $3 compute, as the batch of $(batch_size) has $shards shards.$(advise_shards "${3%% *}")"
+  local workers=$((${ranks:-1} * threads)) size advice
+  if [[ $before != "$ranks $threads" ]] && ((workers <= shards)); then
+    size=$(batch_size) advice=$(advise_shards "${3%% *}")
+    say "Note: $workers of $3 compute, as the batch of $size has $shards shards.$advice"
+  fi
 }
 
 # How $1 workers, or nearly as many, would get a shard each.
@@ -56,7 +47,7 @@ plan() {
   check_slurm
   check_hosts
   # Where there is none yet, `setup` installs it.
-  ! command -v mpirun >/dev/null || refuse_other_mpi
+  ! command -v mpirun >/dev/null || need_mpirun
   local cores shards
   cores=$(usable_cores)
   shards=$(shards_of_batch)
@@ -71,15 +62,25 @@ plan() {
   fi
   [[ -z $ranks$min_ranks ]] || ((${min_ranks:-0} <= ${ranks:-$min_ranks})) ||
     fail 10 "--min_ranks is $min_ranks, but the run begins with $ranks ranks. Give at most that."
+  flags=("${given[@]}")
+  [[ ! $command =~ ^(train|evaluate|bench)$ ]] || flags+=(--threads "$threads")
+  [[ -z $stall_timeout ]] || flags+=(--stall_timeout "$stall_timeout")
+}
+
+# Sets `mpirun` to the words that start the planned ranks.
+compose_mpirun() {
   mpirun=(mpirun)
   [[ -z $ranks ]] || mpirun+=(-np "$ranks")
   # Two runs on one host would be bound to the same cores.
   mpirun+=(--bind-to none)
-  set_for_mpi orte_base_help_aggregate 1
+  # One message for all ranks, which version 5 always does.
+  ((mpi_version > 4)) || set_for_mpi orte_base_help_aggregate 1
   if [[ -n $hosts$hostfile ]]; then
     if [[ -n $hostfile ]]; then mpirun+=(--hostfile "$hostfile"); else mpirun+=(--host "$hosts"); fi
-    if ((ranks > $(slots))); then
-      say "Note: $ranks ranks share $(slots) slots of the hosts."
+    local room
+    room=$(slots)
+    if ((ranks > room)); then
+      say "Note: $ranks ranks share $room slots of the hosts."
       mpirun+=(--oversubscribe)
       set_for_mpi mpi_yield_when_idle 1
     fi
@@ -91,18 +92,19 @@ plan() {
       mpirun+=(--oversubscribe)
       set_for_mpi mpi_yield_when_idle 1
     fi
-    [[ $end_signal == TERM ]] || set_for_mpi orte_launch_agent 'env --block-signal=TERM orted'
+    [[ $end_signal == TERM ]] || start_helper_by 'env --block-signal=TERM'
   else
     mpirun+=(--host "localhost:$ranks")
-    set_for_mpi pml ob1
-    set_for_mpi btl self,vader
+    set_one_host
+    local cores
+    cores=$(usable_cores)
     if ((ranks * threads > cores)); then
       say "Note: $ranks ranks x $threads threads share $cores cores."
       mpirun+=(--oversubscribe)
       set_for_mpi mpi_yield_when_idle 1
     fi
   fi
-  single_copy_works || set_for_mpi btl_vader_single_copy_mechanism none
+  single_copy_works || forbid_single_copy
   if [[ -n $hosts$hostfile ]] || ((in_slurm)); then
     # Other hosts get only what is named.
     local name
@@ -111,13 +113,10 @@ plan() {
     done
     mpirun+=(--wdir "$PWD")
     # A host that is cut off without a word is given up after two minutes.
-    set_for_mpi oob_tcp_keepalive_time 60
-    set_for_mpi oob_tcp_keepalive_intvl 15
-    set_for_mpi oob_tcp_keepalive_probes 4
+    set_for_starter oob_tcp_keepalive_time 60
+    set_for_starter oob_tcp_keepalive_intvl 15
+    set_for_starter oob_tcp_keepalive_probes 4
   fi
   [[ -z $hosts$hostfile ]] || choose_network
   mpirun+=("${mpi_args[@]}")
-  flags=("${given[@]}")
-  [[ ! $command =~ ^(train|evaluate|bench)$ ]] || flags+=(--threads "$threads")
-  [[ -z $stall_timeout ]] || flags+=(--stall_timeout "$stall_timeout")
 }

@@ -47,24 +47,28 @@ run() {
   export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 CONVNN_ATTEMPT=0
   plan
   if ((dry_run)); then
+    mpi_version=${mpi_version:-4}
+    compose_mpirun
     printf '%s ranks x %s threads, program %s\n' "${ranks:-as Slurm gives}" "$threads" "$program"
     print_command "${mpirun[@]}" "$program" "$command" "${flags[@]}"
     exit 0
   fi
   ((!in_slurm)) || advise_exec
   build_if_needed
-  refuse_other_mpi
+  need_mpirun
+  compose_mpirun
   notes=''
   trap on_exit EXIT
-  trap on_signal INT TERM HUP USR1 XCPU
+  trap on_signal INT TERM HUP USR1 USR2 XCPU
   allow_root
   sweep_leftovers
-  notes=$(mktemp -d "$(name_of_notes)$$.XXXXXX") ||
+  local name
+  name=$(name_of_notes)
+  notes=$(mktemp -d "$name$$.XXXXXX") ||
     fail 10 "no folder for notes can be made in ${TMPDIR:-/tmp}. Mend that, or name another one: TMPDIR."
-  trap on_end USR2
   look_at_hosts
   end_if_signalled
-  local number code mpirun_code started kills reason row=0 step=-1 begun=0
+  local number code mpirun_code started kills reason last row=0 step=-1 begun=0 from=''
   for ((number = 0; ; number++)); do
     started=$SECONDS mpirun_code=0 kills=$(out_of_memory_kills)
     # Above 0 the program takes what lies in the output folder for this run's: that is so once one has begun.
@@ -73,17 +77,19 @@ run() {
     fail_if_it_cannot_start "$mpirun_code" "$number"
     code=$(documented_code "$mpirun_code")
     ((code == 14 || code == 16)) || break
-    ! has_begun || begun=$((begun + 1))
+    if has_begun; then begun=$((begun + 1)) from=', from the last checkpoint'; fi
     reason=$(reason_of_loss "$code" "$kills" "$mpirun_code")
     say "Lost after $((SECONDS - started)) s: $reason."
     write_status "$code" "$reason" || true
     ((number < max_restarts && signals == 0)) || break
-    row=$(($(last_step) > step ? 1 : row + 1)) step=$(last_step)
+    last=$(last_step)
+    row=$((last > step ? 1 : row + 1)) step=$last
     drop_lost_hosts
     # Lost twice at one place: memory for one rank less may be what it takes.
     ((row < 2)) || [[ -z $min_ranks || -z $ranks ]] || ((ranks <= min_ranks)) || ranks=$((ranks - 1))
     plan
-    say "Restart $((number + 1)) of $max_restarts on ${ranks:-all} ranks$( ((!begun)) || echo ', from the last checkpoint')."
+    compose_mpirun
+    say "Restart $((number + 1)) of $max_restarts on ${ranks:-all} ranks$from."
     back_off "$number"
     ((signals == 0)) || break
   done

@@ -26,37 +26,6 @@ lack_of_swift() {
 }
 remedy_for_swift='Install it and put it first on PATH: swift.org/install'
 
-# What is wrong with the mpirun on PATH: what was found, what is needed. Nothing if it will do: the launcher speaks
-# to Open MPI 4 by parameters, helpers and messages that others do not have.
-lack_of_mpirun() {
-  local path words
-  if ! path=$(command -v mpirun); then
-    echo 'no mpirun on PATH, Open MPI 4 is needed'
-    return
-  fi
-  # Like "mpirun (Open MPI) 4.1.4"
-  words=$("$path" --version 2>&1 </dev/null || true)
-  if [[ ! $words =~ \(Open\ MPI\)\ ([0-9]+\.[0-9.]*[0-9]) ]]; then
-    # MPICH tells its version in the second line.
-    words=$(head -n 2 <<<"$words" | tr -s '[:space:]' ' ')
-    words=${words:0:100}
-    echo "$path does not tell a version of Open MPI but \"${words% }\", Open MPI 4 is needed"
-  elif [[ ${BASH_REMATCH[1]} != 4.* ]]; then
-    echo "$path is Open MPI ${BASH_REMATCH[1]}, Open MPI 4 is needed"
-  fi
-}
-remedy_for_mpirun='Install it and put it first on PATH, or build by "swift build -c release" and call mpirun directly (README)'
-
-mpi_is_known=0
-refuse_other_mpi() {
-  ((!mpi_is_known)) || return 0
-  local lack
-  lack=$(lack_of_mpirun)
-  [[ -z $lack ]] || fail 10 "$lack.
-$remedy_for_mpirun"
-  mpi_is_known=1
-}
-
 # Installs the distribution's packages that are missing; asks nothing.
 setup() {
   if command -v dpkg-query >/dev/null; then
@@ -75,9 +44,9 @@ setup() {
         fail 10 "the packages could not be installed: ${missing[*]}"
     fi
   elif ! command -v mpirun >/dev/null; then
-    fail 10 "no mpirun and no apt on this system. Install Open MPI 4, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
+    fail 10 "no mpirun and no apt on this system. Install Open MPI 4 or 5, OpenBLAS, libjpeg-turbo, libpng and xxHash with their headers."
   fi
-  refuse_other_mpi
+  need_mpirun
   local lack
   lack=$(lack_of_swift)
   [[ -z $lack ]] || fail 10 "$lack.

@@ -1,4 +1,5 @@
-# Signals to the launcher, and the end of an mpirun that does not end by itself.
+# Signals to the launcher. From the first one caught on, no word of its main process mixes "…" or $((…)) with $(…):
+# bash 5.2 may fail on a signal there.
 
 child=0 signals=0 passed=0 timer=0 first_signal=0
 on_signal() {
@@ -24,30 +25,6 @@ wait_for() {
 end_if_signalled() {
   ((signals > 1)) || { ((signals)) && [[ $command != train || ${1-} == now ]]; } || return 0
   fail 16 'ended by a signal, nothing has been started.'
-}
-
-# The filter has noted an end. mpirun may wait for ever for a host that is gone.
-on_end() {
-  ((BASHPID == $$)) || exit 0
-  [[ -s $notes/over ]] && ((child)) || return 0
-  end_after_end 2>/dev/null &
-}
-
-end_after_end() {
-  local tick seconds
-  read -r seconds <"$notes/over" || seconds=15
-  for ((tick = 0; tick < 5 * seconds; tick++)); do
-    # Without the folder nobody has taken that back.
-    [[ -e $notes/over || ! -d $notes ]] && kill -0 "$child" && kill -0 $$ || return 0
-    sleep 0.2 || true
-  done
-  note ended
-  # An mpirun that is ending already does not end sooner for being asked.
-  if grep -qs ' connect ' "$notes/lost"; then
-    kill -"$end_signal" "$child"
-    sleep 3 || true
-  fi
-  kill -KILL "$child"
 }
 
 # Ends what an mpirun, process $1, has left behind: an ssh to a host that is gone holds its stderr open.

@@ -27,10 +27,7 @@ public struct CheckpointFolder {
     try attempt("made") {
       try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
       try finishReplacement()
-      for stale in try files.contentsOfDirectory(atPath: folder)
-      where stale.hasPrefix("step-") && stale.hasSuffix(".partial") {
-        try files.removeItem(atPath: "\(folder)/\(stale)")
-      }
+      try remove(entries(".partial"))
       try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
     }
     try body(partial)
@@ -48,19 +45,14 @@ public struct CheckpointFolder {
     try? AtomicFile.syncFolder(output.deletingLastPathComponent().path)
     try attempt("tidied") {
       if files.fileExists(atPath: final + ".old") { try files.removeItem(atPath: final + ".old") }
-      let older = names().filter { Self.step(of: $0) <= step }.dropLast(keep)
-      for other in older { try files.removeItem(atPath: "\(folder)/\(other)") }
+      try remove(entries("").filter { $0.step <= step }.dropLast(keep))
     }
     try removeAll(after: step)
   }
 
   /// Removes checkpoints of a course of the run that has been given up.
   func removeAll(after step: Int) throws {
-    try attempt("removed") {
-      for name in names() where Self.step(of: name) > step {
-        try FileManager.default.removeItem(atPath: "\(folder)/\(name)")
-      }
-    }
+    try attempt("removed") { try remove(entries("").filter { $0.step > step }) }
   }
 
   /// Brings back what a kill has left set aside, before anything is asked about the folder.
@@ -70,13 +62,12 @@ public struct CheckpointFolder {
   /// then it gets it back, has not.
   private func finishReplacement() throws {
     let files = FileManager.default
-    let all = (try? files.contentsOfDirectory(atPath: folder)) ?? []
-    for old in all where old.hasPrefix("step-") && old.hasSuffix(".old") {
-      let name = String(old.dropLast(4))
-      if all.contains(name) {
-        try files.removeItem(atPath: "\(folder)/\(old)")
+    for old in entries(".old") {
+      let name = String(old.name.dropLast(old.suffix.count))
+      if files.fileExists(atPath: "\(folder)/\(name)") {
+        try remove([old])
       } else {
-        try files.moveItem(atPath: "\(folder)/\(old)", toPath: "\(folder)/\(name)")
+        try files.moveItem(atPath: "\(folder)/\(old.name)", toPath: "\(folder)/\(name)")
       }
     }
   }
@@ -103,14 +94,29 @@ public struct CheckpointFolder {
     }
   }
 
-  /// Names of finished checkpoints, oldest first.
-  private func names() -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
-      .filter { $0.hasPrefix("step-") && Int($0.dropFirst(5)) != nil }
-      .sorted { Self.step(of: $0) < Self.step(of: $1) }
+  private struct Entry {
+    let name: String
+    let step: Int
+    let suffix: String
   }
 
-  var isEmpty: Bool { names().isEmpty }
+  /// What there is with one of these suffixes, oldest step first; finished checkpoints have the suffix "". What has
+  /// another name is not ours.
+  private func entries(_ suffixes: String...) -> [Entry] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.compactMap { name in
+      guard let parts = name.wholeMatch(of: /step-([0-9]+)(\.partial|\.old|)/)?.output,
+        let step = Int(parts.1), suffixes.contains(String(parts.2))
+      else { return nil }
+      return Entry(name: name, step: step, suffix: String(parts.2))
+    }.sorted { $0.step < $1.step }
+  }
+
+  private func remove(_ entries: some Sequence<Entry>) throws {
+    for entry in entries { try FileManager.default.removeItem(atPath: "\(folder)/\(entry.name)") }
+  }
+
+  var isEmpty: Bool { entries("").isEmpty }
 
   /// Whether the checkpoint at `path` is one of this folder's, by whatever way the path goes.
   func contains(_ path: String) -> Bool {
@@ -118,17 +124,9 @@ public struct CheckpointFolder {
     return parent == URL(fileURLWithPath: folder).resolvingSymlinksInPath()
   }
 
-  private static func step(of name: String) -> Int { Int(name.dropFirst(5)) ?? 0 }
-
-  /// Forgets all checkpoints, for a run that starts over; what else lies there is not ours.
+  /// Forgets all checkpoints, for a run that starts over.
   func removeAll() throws {
-    let files = FileManager.default
-    try attempt("removed") {
-      for name in (try? files.contentsOfDirectory(atPath: folder)) ?? []
-      where name.wholeMatch(of: /step-[0-9]+(\.partial|\.old)?/) != nil {
-        try files.removeItem(atPath: "\(folder)/\(name)")
-      }
-    }
+    try attempt("removed") { try remove(entries("", ".partial", ".old")) }
   }
 
   /// The newest checkpoint whose checksums hold, and notes about newer damaged ones.
@@ -137,8 +135,8 @@ public struct CheckpointFolder {
   func newestWhole() throws -> (path: String?, notes: [String]) {
     try recover()
     var notes: [String] = []
-    for name in names().reversed() {
-      let path = "\(folder)/\(name)"
+    for entry in entries("").reversed() {
+      let path = "\(folder)/\(entry.name)"
       guard let reason = Self.damage(path) else { return (path, notes) }
       notes.append("Checkpoint \(path) is damaged and passed over: \(reason).")
     }

@@ -22,6 +22,8 @@ struct StepResult {
   var seconds = StepSeconds()
   /// What each rank took for its passes, waiting for images included.
   var computing: [Double] = []
+
+  var meanLoss: Double { statistics.loss / Double(statistics.images) }
 }
 
 /// Where this rank's time went.
@@ -148,7 +150,7 @@ final class GradientStep {
         error: RunError(
           .notFinite,
           """
-          Step \(step): loss \(result.statistics.loss / Double(images)), gradient norm \
+          Step \(step): loss \(result.meanLoss), gradient norm \
           \(result.gradientNorm); finite numbers were expected.
           Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data; \
           weights and checkpoints of earlier steps are kept.

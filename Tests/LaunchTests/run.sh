@@ -51,7 +51,8 @@ within() {
   done
 }
 
-# Processes with $1 among their words, and optionally with $2 as the name of their program.
+# Processes with $1 among their words, and optionally with $2 as the end of their program's name. (mpirun becomes
+# prterun in version 5.)
 processes() {
   local file words
   for file in /proc/[0-9]*/cmdline; do
@@ -73,13 +74,14 @@ undisturbed() {
   weights "$work/whole"
 }
 
-# A program of our own, to stand in for another: $1 is its name, standard input its text.
+# A program of our own, to stand in for another: $1 is its name, standard input its text. An mpirun is of version
+# $open_mpi, or else of 4.
 stand_in() {
   mkdir -p "$folder/bin"
   {
     echo '#!/usr/bin/env bash'
     # The launcher asks every mpirun.
-    [[ $1 != mpirun ]] || echo '[[ $1 != --version ]] || { echo "mpirun (Open MPI) 4.1.4"; exit; }'
+    [[ $1 != mpirun ]] || echo '[[ $1 != --version ]] || { echo "mpirun (Open MPI) '"${open_mpi:-4.1.4}"'"; exit; }'
     cat
   } >"$folder/bin/$1"
   chmod +x "$folder/bin/$1"
@@ -231,6 +233,23 @@ test_a_parameter_of_the_users_is_not_given_twice() {
   contains 'many hosts' "$out" 'keepalive_probes 4'
 }
 
+test_open_mpi_5_has_other_names() {
+  open_mpi=5.0.7 stand_in mpirun </dev/null
+  PATH=$folder/bin:$PATH run --dry_run -np 64
+  contains 'one host' "$out" '--mca btl self\,vader'
+  contains 'one host' "$out" '--oversubscribe --mca mpi_yield_when_idle 1'
+  PATH=$folder/bin:$PATH run --dry_run --host a:2,b:3
+  contains 'many hosts' "$out" '--prtemca oob_tcp_keepalive_time 60'
+  lacks 'many hosts' "$out" orte
+  PATH=$folder/bin:$PATH run --dry_run --host a:2,b:3 --mpi_args '--prtemca oob_tcp_keepalive_time 9'
+  lacks 'his' "$out" 'keepalive_time 60'
+  contains 'the others' "$out" '--prtemca oob_tcp_keepalive_probes 4'
+  out=$(PATH=$folder/bin:$PATH PRTE_MCA_oob_tcp_keepalive_time=9 "$launch" --dry_run --host a:2,b:3 2>&1)
+  lacks 'from the environment' "$out" 'keepalive_time 60'
+  out=$(PATH=$folder/bin:$PATH SLURM_JOB_ID=7 SLURM_NTASKS=4 "$launch" --dry_run 2>&1)
+  contains 'its helper in Slurm' "$out" '--prtemca prte_launch_agent env\ --block-signal=TERM\ prted'
+}
+
 test_quotes_hold_words_for_mpirun_together() {
   # shellcheck disable=SC2016
   run --dry_run -np 1 --mpi_args $'-x A=\'b  c\' "-x" ""  D="it\'s"\\ E\n--mca pml_base_verbose 1 \'$(touch f)\''
@@ -253,6 +272,7 @@ network() {
 
 test_messages_keep_to_the_network_of_the_hosts() {
   network
+  stand_in mpirun </dev/null
   local part
   PATH=$folder/bin:$PATH run --dry_run --host own:2,near:2,near-too:1,alias:1
   for part in btl oob; do contains 'one network' "$out" "--mca ${part}_tcp_if_include 10.1.0.1/16 "; done
@@ -265,6 +285,9 @@ test_messages_keep_to_the_network_of_the_hosts() {
   PATH=$folder/bin:$PATH run --dry_run --host near:2 --mpi_args '--mca btl_tcp_if_exclude docker0'
   lacks 'the choice of the user' "$out" btl_tcp_if_include
   contains 'the choice of the user' "$out" oob_tcp_if_include
+  open_mpi=5.0.7 stand_in mpirun </dev/null
+  PATH=$folder/bin:$PATH run --dry_run --host near:2
+  contains 'version 5' "$out" '--mca btl_tcp_if_include 10.1.0.1/16 --prtemca prte_if_include 10.1.0.1/16 '
 }
 
 test_slurm() {
@@ -408,7 +431,7 @@ test_swift_that_is_too_old_or_none() {
   unset version
 }
 
-test_an_mpi_that_is_not_open_mpi_4() {
+test_an_mpi_that_is_not_open_mpi_4_or_5() {
   local version shown
   # Its answer is what the test wants.
   stand_in mpirun </dev/null
@@ -416,12 +439,12 @@ test_an_mpi_that_is_not_open_mpi_4() {
   stand_in swift <<<'echo "Swift version 7.0 (swift-7.0-RELEASE)"'
   stand_in dpkg-query <<<'echo install ok installed'
   export version
-  for version in 'mpirun (Open MPI) 5.0.3' 'mpirun (Open MPI) 3.1.6' $'HYDRA build details:\n    Version:     4.0' \
+  for version in 'mpirun (Open MPI) 6.0.0' 'mpirun (Open MPI) 3.1.6' $'HYDRA build details:\n    Version:     4.0' \
     'Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230306' 'mpirun: error while loading shared libraries'; do
     case $version in
-      *Open*) shown="$folder/bin/mpirun is Open MPI ${version##* }, Open MPI 4 is needed" ;;
-      HYDRA*) shown='of Open MPI but "HYDRA build details: Version: 4.0", Open MPI 4 is needed' ;;
-      *) shown="$folder/bin/mpirun does not tell a version of Open MPI but \"$version\", Open MPI 4 is needed" ;;
+      *Open*) shown="$folder/bin/mpirun is Open MPI ${version##* }, Open MPI 4 or 5 is needed" ;;
+      HYDRA*) shown='of Open MPI but "HYDRA build details: Version: 4.0", Open MPI 4 or 5 is needed' ;;
+      *) shown="$folder/bin/mpirun does not tell a version of Open MPI but \"$version\", Open MPI 4 or 5 is needed" ;;
     esac
     PATH=$folder/bin:$PATH mistake 10 "$shown" -np 1 --output_dir "$folder/run"
     contains "$version: what helps" "$err" 'swift build -c release'
@@ -432,19 +455,20 @@ test_an_mpi_that_is_not_open_mpi_4() {
     contains "$version: doctor" "$out" "problem  MPI: "
     contains "$version: doctor" "$out" "$shown"
   done
-  for version in 'mpirun (Open MPI) 4.0.0' $'mpirun (Open MPI) 4.1.7a1\n\nReport bugs to' $'a warning\nmpirun (Open MPI) 4.1'; do
+  for version in 'mpirun (Open MPI) 4.0.0' $'mpirun (Open MPI) 4.1.7a1\n\nReport bugs to' $'a warning\nmpirun (Open MPI) 4.1' \
+    'mpirun (Open MPI) 5.0.7'; do
     PATH=$folder/bin:$PATH run --dry_run -np 1
     equals "$version: plan" "$code" 0
     PATH=$folder/bin:$PATH run setup
     equals "$version: setup" "$code" 0
   done
-  contains 'doctor' "$("$launch" doctor)" 'ok       MPI: mpirun (Open MPI) 4.'
+  contains 'doctor' "$("$launch" doctor)" 'ok       MPI: mpirun (Open MPI) '
   unset version
   rm "$folder/bin/mpirun"
   # Its path as it is, but for mpirun.
   local tool
   for tool in bash env readlink dirname sed tr awk nproc uname grep head wc; do ln -s "$(command -v "$tool")" "$folder/bin/"; done
-  PATH=$folder/bin mistake 10 'no mpirun on PATH, Open MPI 4 is needed' -np 1 --output_dir "$folder/run"
+  PATH=$folder/bin mistake 10 'no mpirun on PATH, Open MPI 4 or 5 is needed' -np 1 --output_dir "$folder/run"
 }
 
 # A copy of what the launcher needs of the repository, with a compiler that leaves a program.
@@ -578,7 +602,8 @@ test_a_host_that_cannot_take_part() {
   (cd "$folder/a place" && PATH=$folder/bin:$PATH "$launch" --host b:1 2>"$folder/stderr")
   contains 'no folder' "$(<"$folder/stderr")" "host b has no folder $folder/a place"
   change="rm $folder/bin/orted; PATH=$folder/bin"
-  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI 4 (orted) in $folder/bin or on PATH" --host b:1
+  PATH=$folder/bin:$PATH mistake 10 "host b has no Open MPI of this host's version (orted) in $folder/bin or on PATH" \
+    --host b:1
   change=:
   stand_in orted <<<'exit 0'
   PATH=$folder/bin:$PATH run --host b:1 --output_dir "$folder/run"
@@ -612,23 +637,26 @@ test_per_rank_logs() {
   equals 'exit code' "$code" 0
   contains 'still on the terminal' "$err" 'epoch   1'
   contains 'in the log of rank 0' "$(cat "$folder"/run/logs/rank.0/std*)" 'epoch   1'
-  exists "$folder/run/logs/rank.1"
+  exists "$folder/run/logs/rank.1/stderr"
+  # In a folder where the words would mean something to mpirun, and whoever ends the rank.
+  run -np 2 --per_rank_logs "${tiny[@]}" --output_dir "$folder/a:b c" --inject kill:rank=1,step=3
+  equals 'a killed rank' "$code" 16
+  contains 'a killed rank' "$err" 'rank 1 on'
+  contains 'a killed rank' "$(cat "$folder/a:b c/logs/rank.0/stderr")" 'parameters; '
+  mkdir -p "$folder/file/logs"
+  touch "$folder/file/logs/rank.1"
+  run -np 2 --per_rank_logs "${tiny[@]}" --output_dir "$folder/file"
+  equals 'a log that cannot be made' "$code" 0
+  contains 'a log that cannot be made' "$err" "$folder/file/logs/rank.1"
 }
 
 test_per_rank_logs_of_every_attempt() {
-  stand_in mpirun <<<'while (($#)); do [[ $1 != --output-filename ]] || echo "$2" >>"$calls"; shift; done; exit 16'
+  stand_in mpirun <<<'while (($#)); do [[ $1 != bash ]] || echo "$4" >>"$calls"; shift; done; exit 16'
   export calls=$folder/calls
   PATH=$folder/bin:$PATH run -np 1 --per_rank_logs --max_restarts 2 --output_dir "$folder/run"
   equals 'folders' "$(sed "s|^$folder/run/||" "$calls" | paste -sd' ')" \
-    'logs:nojobid logs/attempt-2:nojobid logs/attempt-3:nojobid'
+    'logs logs/attempt-2 logs/attempt-3'
   exists "$folder/run/logs/attempt-3"
-  rm "$calls"
-  PATH=$folder/bin:$PATH mistake 10 "$folder/a:b/logs has a colon" -np 1 --per_rank_logs --output_dir "$folder/a:b"
-  mkdir "$folder/c:d"
-  (cd "$folder/c:d" && PATH=$folder/bin:$PATH "$launch" -np 1 --per_rank_logs --output_dir run 2>"$folder/stderr")
-  equals 'working folder: exit code' "$?" 10
-  contains 'working folder' "$(<"$folder/stderr")" 'has a colon'
-  [[ ! -e $calls && ! -e $folder/a:b && ! -e $folder/c:d/run ]] || problem 'it ran'
 }
 
 test_a_folder_that_begins_with_a_dash() {
@@ -813,7 +841,7 @@ test_a_kill_that_mpirun_tells_by_its_exit_code() {
 }
 
 test_mpi_args_that_mpirun_cannot_use() {
-  local begin=$SECONDS words
+  local words
   # mpirun refuses the first ones itself; with the last one MPI fails within the ranks.
   for words in --bogus '--mca pml' word '--mca pml bogus'; do
     run -np 2 --mpi_args "$words" --max_restarts 2 "${tiny[@]}" --output_dir "$folder/run"
@@ -822,6 +850,13 @@ test_mpi_args_that_mpirun_cannot_use() {
     lacks "$words" "$err" Restart
     lacks "$words" "$err" 'goes on'
   done
+  open_mpi=5.0.7 stand_in mpirun <<<'exit 14'
+  PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+  equals 'no stall' "$code" 16
+  lacks 'no stall' "$err" stall
+  open_mpi=5.0.7 stand_in mpirun <<<'exit 213'
+  PATH=$folder/bin:$PATH mistake 10 'mpirun could not start the program with --mpi_args "--bogus"' \
+    -np 2 --mpi_args --bogus --output_dir "$folder/run"
   # A rank that is lost early is no fault of theirs, nor is a run that has begun.
   stand_in mpirun <<<'[[ -z $begins ]] || echo "Attention, 5 parameters; shapes" >&2; exit "$exits"'
   export begins exits
@@ -955,12 +990,45 @@ test_what_mpirun_tells_of_other_hosts() {
   stand_in mpirun <<<'frame "mpirun was unable to launch the specified application as it could not access" \
     "or execute an executable:" "" "Executable: /opt/trainer" "Node: b" "" >&2; exit 1'
   PATH=$folder/bin:$PATH mistake 10 'host b has no program /opt/trainer' --host a:1,b:1 --max_restarts 2
+  open_mpi=5.0.7 stand_in mpirun <<<'frame "prterun was unable to launch the specified application as it lacked" \
+    "permissions to execute an executable:" "" "   Executable: /opt/trainer" "   Node: b" "" >&2; exit 183'
+  PATH=$folder/bin:$PATH mistake 10 'host b has no program /opt/trainer' --host a:1,b:1 --max_restarts 2
   stand_in mpirun <<<'echo "Attention, 5 parameters; shapes" >&2
     frame "An MPI communication peer process has unexpectedly disconnected." "  Peer host:  c" >&2; exit 1'
   PATH=$folder/bin:$PATH run --host a:1,c:1 --output_dir "$folder/run"
   equals 'contact lost: exit code' "$code" 16
   contains 'contact lost' "$err" 'contact with host c was lost, last step 0'
   lacks 'contact lost' "$err" unexpectedly
+  open_mpi=5.0.7 stand_in mpirun <<<'frame "PRTE has lost communication with a remote daemon." "" \
+    "  HNP daemon   : [prterun-a-9@0,0] on node a" "  Remote daemon: [prterun-a-9@0,1] on node c" >&2; exit 255'
+  PATH=$folder/bin:$PATH run --host a:1,c:1 --output_dir "$folder/run"
+  equals 'helper lost: exit code' "$code" 16
+  contains 'helper lost' "$err" 'contact with host c was lost, last step 0'
+}
+
+test_what_mpirun_tells_of_ranks() {
+  # In the words of both versions.
+  local rank='process rank 1 with PID 9 on node b' who version
+  export -f frame
+  for version in 4.1.4 5.0.7; do
+    [[ $version == 4* ]] && who=mpirun || who=prterun
+    export who rank
+    open_mpi=$version stand_in mpirun <<<'echo "$who: Forwarding signal 10 to job" >&2
+      frame "$who noticed that $rank exited on" "signal 9 (Killed)." >&2; exit 137'
+    PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+    equals "$version: exit code" "$code" 16
+    contains "$version: killed" "$err" 'rank 1 on b was ended by signal 9 (Killed), last step 0'
+    lacks "$version: its own words" "$err" "$who"
+    open_mpi=$version stand_in mpirun <<<'frame "$who has exited due to $rank exiting" "improperly. There are" >&2; exit 1'
+    PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+    contains "$version: early" "$err" 'rank 1 on b ended before its work was done'
+    # The program has said why; an MPI that refuses its options exits with the same code.
+    open_mpi=$version stand_in mpirun <<<'echo "Error: why" >&2
+      frame "$who has exited due to $rank calling" "\"abort\". This may" >&2; exit 10'
+    PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+    equals "$version: mistake" "$code $err" '10 Error: why'
+  done
+  unset who rank
 }
 
 test_an_mpirun_that_waits_for_a_lost_host_is_ended() {
@@ -1081,7 +1149,7 @@ test_a_checkpoint_counts_whoever_got_the_signal() {
   # mpirun ends with a code of its own when it has the signal from elsewhere, and gives ranks a second.
   slow --max_restarts 1
   within 20 reached "$folder/run" 2
-  kill -TERM "$(processes "$folder/run" mpirun)"
+  kill -TERM "$(processes "$folder/run" run)"
   finish
   if [[ $(status "$folder/run" state) == preempted ]]; then
     equals 'exit code' "$code" 15
@@ -1241,7 +1309,7 @@ test_killed_launchers_and_mpiruns_leave_nothing() {
     slow
     within 20 reached "$folder/run" 2
     if [[ $victim == mpirun ]]; then
-      kill -KILL "$(processes "$folder/run" mpirun)"
+      kill -KILL "$(processes "$folder/run" run)"
     else
       kill -KILL "$launched"
     fi
@@ -1252,10 +1320,11 @@ test_killed_launchers_and_mpiruns_leave_nothing() {
 }
 
 test_the_next_start_sweeps_up() {
-  local stale session notes other path
-  stale=/dev/shm/vader_segment.$(uname -n).test.$$
-  session=${TMPDIR:-/tmp}/ompi.$(uname -n | cut -d. -f1).$EUID/pid.999999999
-  touch "$stale" && mkdir -p "$session/0"
+  local host stale sessions notes other path
+  host=$(uname -n)
+  stale=(/dev/shm/{vader,sm}_segment."$host.test.$$")
+  sessions=("${TMPDIR:-/tmp}/"{ompi."${host%%.*}.$EUID"/pid.999999999,prte{run,d}."${host%%.*}.999999999.$EUID"})
+  touch "${stale[@]}" && mkdir -p "${sessions[@]/%//0}"
   # Of a launcher that is gone; and of some on another host, and in another container.
   notes=${TMPDIR:-/tmp}/convnn-notes.$(uname -n).$(readlink /proc/self/ns/pid | tr -dc 0-9).999999999.test$$
   other=(${TMPDIR:-/tmp}/convnn-notes.{elsewhere.7,"$(uname -n).7"}.999999999.test$$)
@@ -1263,11 +1332,9 @@ test_the_next_start_sweeps_up() {
   stand_in program <<<'exit 0'
   CONVNN_PROGRAM=$folder/bin/program run -np 1 --output_dir "$folder/run"
   equals 'exit code' "$code" 0
-  [[ ! -e $stale ]] || problem "$stale is still there"
-  [[ ! -e $session ]] || problem "$session is still there"
-  [[ ! -e $notes ]] || problem "$notes is still there"
+  for path in "${stale[@]}" "${sessions[@]}" "$notes"; do [[ ! -e $path ]] || problem "$path is still there"; done
   for path in "${other[@]}"; do exists "$path"; done
-  rm -rf "$stale" "$session" "$notes" "${other[@]}"
+  rm -rf "${stale[@]}" "${sessions[@]}" "$notes" "${other[@]}"
 }
 
 # ---- all of them -------------------------------------------------------------------------------

@@ -10,30 +10,26 @@ import Tensors
 final class RunReports {
   private let configuration: RunConfiguration
   private let folder: String
-  private let trainer: RunDescription
+  private let description: RunDescription
+  private let hosts: [String]
   private let metrics: LineLog
-  /// nil after it could not be written.
-  private var events: EventsFile?
-  private var eventsAreMissing = false
-  private let host: String
   /// What metrics.jsonl holds.
   private var history: RunHistory
   private let results: LineLog
-  private var imagesSinceLine = 0
-  private var lastLine = ContinuousClock.now
-  private var lastProgress = ContinuousClock.now
-  private var lastStatus = ContinuousClock.now
-  private var imagesSinceProgress = 0
-  private var replacedInEvaluation = 0
   private let badImages: BadImageList
+  private var events: RunEvents
+  private var page: RunPage
+  private var position: (step: Int, epoch: Int)
+
+  /// Since the last line of metrics.jsonl.
+  private var speed = SpeedMeter()
+  private var progress: ProgressLine
   private var pace: RankPace
   private var paceWindow = ContinuousClock.now
   /// The slow rank that has been named in this epoch.
   private var namedRank: Int?
-  private let hosts: [String]
-  private var position: (step: Int, epoch: Int)
-  /// report.html could not be written the last time.
-  private var pageIsMissing = false
+  private var lastStatus = ContinuousClock.now
+  private var replacedInEvaluation = 0
 
   /// - Parameters:
   ///   - resumed: from a checkpoint of this folder: what lies before its step stays, what lies after it is
@@ -42,7 +38,7 @@ final class RunReports {
   init(_ trainer: Trainer, resumed: Bool, complete: Bool) throws {
     configuration = trainer.configuration
     folder = configuration.outputFolder
-    self.trainer = RunDescription(trainer)
+    description = RunDescription(trainer)
     let state = trainer.state
     // Before an epoch's first step the last one is that of the epoch before.
     position = (state.step, max(state.stepInEpoch > 0 ? state.epoch : state.epoch - 1, 1))
@@ -55,9 +51,12 @@ final class RunReports {
       return true
     }
     self.history = history
-    host = trainer.group.hostName
     hosts = trainer.group.hosts
     pace = RankPace(shards: trainer.step.shardsOfRanks)
+    progress = ProgressLine(configuration, stepsPerEpoch: description.stepsPerEpoch)
+    page = RunPage(path: "\(folder)/report.html", page: description.page)
+    events = RunEvents(
+      folder: folder, host: trainer.group.hostName, stepsPerEpoch: description.stepsPerEpoch)
     badImages = try BadImageList(path: "\(folder)/bad-images.txt", resumed: resumed)
     // Closing lines that an attempt was killed in the midst of are told again as a whole.
     let isTold = history.isDone
@@ -66,20 +65,29 @@ final class RunReports {
         && (complete ? isTold || !Self.isClosing($0) : Self.isBefore(state, result: $0))
     }
     // Before any work is done, a file that cannot be written is worth an error; later these two never are.
-    if Attempt.number == 0 { try openEvents() } else { reopenEvents() }
+    if Attempt.number == 0 {
+      try events.open(history, step: position.step)
+    } else {
+      events.reopen(history, step: position.step)
+    }
     if !resumed {
       try tell(
         .start(
           ranks: trainer.group.size, threads: configuration.threads,
           parameters: trainer.parameters.count, bucketMegabytes: configuration.bucketMegabytes))
-      try results.write(self.trainer.resultsHeader)
+      try results.write(description.resultsHeader)
     }
     if state.step > 0, !complete || !resumed { try tell(.resume(step: state.step)) }
     // What another command asks of a run that has ended is not what it was.
     guard !complete else { return }
-    try AtomicFile.write(Data(self.trainer.arguments.utf8), to: "\(folder)/args.txt")
-    try AtomicFile.write(Data(self.trainer.architecture.utf8), to: "\(folder)/model.txt")
-    if Attempt.number == 0 { try writePage("running") } else { refreshPage("running") }
+    try AtomicFile.write(Data(description.arguments.utf8), to: "\(folder)/args.txt")
+    try AtomicFile.write(Data(description.architecture.utf8), to: "\(folder)/model.txt")
+    let running = status("running")
+    if Attempt.number == 0 {
+      try page.write(history, running)
+    } else {
+      page.refresh(history, running)
+    }
     try tellStatus("running")
   }
 
@@ -109,50 +117,23 @@ final class RunReports {
     try metrics.write(record.line)
     history.add(record)
     switch record {
-    case .step(let record): writeEvent(record.scalars, step: record.step)
-    case .epoch(let record): writeEvent(record.scalars, step: position.step)
+    case .step(let record): events.write(record.scalars, step: record.step)
+    case .epoch(let record): events.write(record.scalars, step: position.step)
     case .start, .resume, .data, .slowRank, .done, .other: break
     }
-  }
-
-  private func openEvents() throws {
-    events = try EventsFile(
-      folder: folder, host: host, history: history, stepsPerEpoch: trainer.stepsPerEpoch,
-      step: position.step)
-  }
-
-  /// The file is made of what `metrics.jsonl` holds: a run does not end for want of it.
-  private func writeEvent(_ scalars: [(tag: String, value: Double)], step: Int) {
-    do { try events?.write(scalars, step: step) } catch { missEvents(error) }
-  }
-
-  private func reopenEvents() {
-    guard events == nil else { return }
-    do {
-      try openEvents()
-      eventsAreMissing = false
-    } catch { missEvents(error) }
-  }
-
-  private func missEvents(_ error: any Error) {
-    events = nil
-    if !eventsAreMissing {
-      say("Note: \(error)\nThe run goes on; the file is tried again after every epoch.")
-    }
-    eventsAreMissing = true
   }
 
   /// What has been told is on disk when this returns.
   func synchronize() throws {
     try metrics.synchronize()
     try results.synchronize()
-    events?.synchronize()
+    events.synchronize()
   }
 
   /// The status comes last: when it says that the run has ended, all else is there.
   private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
     try badImages.sort()
-    refreshPage(state, reason: reason)
+    page.refresh(history, status(state, reason: reason))
     try tellStatus(state, code: code, reason: reason)
   }
 
@@ -162,60 +143,37 @@ final class RunReports {
       exitCode: code.rawValue, reason: reason)
   }
 
-  /// The page is made of what other files hold: a run does not end for want of it.
-  private func refreshPage(_ state: String, reason: String = "") {
-    do {
-      try writePage(state, reason: reason)
-      pageIsMissing = false
-    } catch {
-      let isRunning = state == "running"
-      if !isRunning || !pageIsMissing {
-        say(
-          "Note: \(error)\n"
-            + (isRunning
-              ? "The run goes on; the page is tried again after every epoch."
-              : "All other results are there; the same command writes the page when that is mended.")
-        )
-      }
-      pageIsMissing = true
-    }
-  }
-
-  private func writePage(_ state: String, reason: String = "") throws {
-    let status = ReportPage.Status(
-      state: state, reason: reason, step: position.step, epoch: position.epoch)
-    let page = trainer.page.text(history, status, written: Date())
-    try AtomicFile.write(Data(page.utf8), to: "\(folder)/report.html")
+  private func status(_ state: String, reason: String = "") -> ReportPage.Status {
+    .init(state: state, reason: reason, step: position.step, epoch: position.epoch)
   }
 
   func begin() {
-    say(trainer.summary)
+    say(description.summary)
     if configuration.reduce == .mpi {
       say("Note: --reduce mpi gives up the promise of equal bits on any number of ranks.")
     }
-    lastLine = .now
-    lastProgress = .now
+    speed.restart()
+    progress.restart()
   }
 
   func step(_ result: StepResult, state: RunState, learningRate: Double) throws {
     position = (state.step, state.epoch)
-    imagesSinceLine += result.statistics.images
-    imagesSinceProgress += result.statistics.images
+    speed.add(result.statistics.images)
     try badImages.add(result.badImages, split: "train")
-    let loss = result.statistics.loss / Double(result.statistics.images)
-    progress(result, state, loss: loss, learningRate: learningRate)
+    if let line = progress.text(after: result, state: state, learningRate: learningRate) {
+      say(line)
+    }
     noteStep()
     pace.add(result.computing, step: state.step)
     if paceWindow.secondsUntilNow > 60 { try notePace(state) }
     guard state.step % configuration.logEvery == 0 else { return }
-    let speed = Double(imagesSinceLine) / max(lastLine.secondsUntilNow, 1e-9)
     try tell(
       .step(
         .init(
-          epoch: state.epoch, step: state.step, loss: loss, gradientNorm: result.gradientNorm,
-          learningRate: learningRate, imagesPerSecond: speed)))
-    imagesSinceLine = 0
-    lastLine = .now
+          epoch: state.epoch, step: state.step, loss: result.meanLoss,
+          gradientNorm: result.gradientNorm, learningRate: learningRate,
+          imagesPerSecond: speed.imagesPerSecond)))
+    speed.restart()
   }
 
   /// Once a second, for whoever looks after the run. A full disk must not end it here.
@@ -246,28 +204,6 @@ final class RunReports {
     )
   }
 
-  private func progress(
-    _ result: StepResult, _ state: RunState, loss: Double, learningRate: Double
-  ) {
-    let seconds = lastProgress.secondsUntilNow
-    guard configuration.showProgress, seconds > 5 else { return }
-    let speed = Double(imagesSinceProgress) / seconds
-    let total = trainer.stepsPerEpoch
-    var stepsLeft = total - state.stepInEpoch + total * (configuration.epochs - state.epoch)
-    if configuration.maxSteps > 0 {
-      stepsLeft = min(stepsLeft, configuration.maxSteps - state.step)
-    }
-    let left = Int(Double(stepsLeft) * Double(configuration.batchSize) / speed)
-    say(
-      String(
-        format:
-          "epoch %3ld  step %5ld/%ld  loss %.4f  lr %.1e  norm %.2f  %.0f img/s  left %ld:%02ld:%02ld",
-        state.epoch, state.stepInEpoch, total, loss, learningRate, result.gradientNorm, speed,
-        left / 3600, left / 60 % 60, left % 60))
-    imagesSinceProgress = 0
-    lastProgress = .now
-  }
-
   func evaluated(_ evaluator: Evaluator) throws {
     replacedInEvaluation = evaluator.replacedImages
     try badImages.add(evaluator.badImages, split: "test")
@@ -279,14 +215,14 @@ final class RunReports {
   ) throws {
     let seconds = state.epochSeconds.last ?? 0
     let train = state.training.result
-    let speed = Double(state.training.images) / max(seconds, 1e-9)
+    let imagesPerSecond = Double(state.training.images) / max(seconds, 1e-9)
     try results.write(epochLine(epoch: state.epoch, seconds: seconds, train: train, test: test))
     try tell(
       .epoch(
         .init(
           epoch: state.epoch, train: train, test: test, learningRate: learningRate,
-          seconds: seconds, imagesPerSecond: speed,
-          isPartial: state.stepInEpoch < trainer.stepsPerEpoch)))
+          seconds: seconds, imagesPerSecond: imagesPerSecond,
+          isPartial: state.stepInEpoch < description.stepsPerEpoch)))
     let secondsWaiting = state.secondsWaiting ?? 0
     let replaced = state.replacedImages + replacedInEvaluation
     try tell(
@@ -299,7 +235,7 @@ final class RunReports {
         format:
           "epoch %3ld  train loss %.4f top-1 %.2f %%  test loss %.4f top-1 %.2f %%  %.1f s  %.1f img/s"
           + "  waiting for data %.1f %%",
-        state.epoch, train.loss, train.top1, test.loss, test.top1, seconds, speed,
+        state.epoch, train.loss, train.top1, test.loss, test.top1, seconds, imagesPerSecond,
         100 * secondsWaiting / max(seconds, 1e-9)))
     if replaced > 0 {
       say("           \(replaced) damaged images replaced by others, see \(badImages.path)")
@@ -307,12 +243,10 @@ final class RunReports {
     replacedInEvaluation = 0
     try notePace(state)
     namedRank = nil
-    reopenEvents()
+    events.reopen(history, step: position.step)
     try tellState("running")
-    imagesSinceLine = 0
-    lastLine = .now
-    imagesSinceProgress = 0
-    lastProgress = .now
+    speed.restart()
+    progress.restart()
   }
 
   func done(_ state: RunState) throws {
@@ -334,9 +268,7 @@ final class RunReports {
     if history.isDone {
       try badImages.sort()
       // Made of this command's flags, which may be others than the run's.
-      if !FileManager.default.fileExists(atPath: "\(folder)/report.html") {
-        refreshPage("done", reason: "complete")
-      }
+      if !page.exists { page.refresh(history, status("done", reason: "complete")) }
       try tellStatus("done", reason: "complete")
     } else {
       // An attempt was killed at the very end. Its checkpoint leaves out a part of an epoch.
@@ -360,7 +292,7 @@ final class RunReports {
   func fail(_ error: any Error) {
     let (code, reason) = Self.ending(error)
     try? badImages.sort()
-    try? writePage("failed", reason: reason)
+    try? page.write(history, status("failed", reason: reason))
     try? tellStatus("failed", code: code, reason: reason)
   }
 
