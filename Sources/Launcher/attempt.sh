@@ -82,6 +82,7 @@ reason_of_loss() {
     return
   fi
   case $how in
+    closed) echo "a rank that $host had a connection to has died, last step $(last_step)"; return ;;
     contact) echo "contact with host $host was lost, last step $(last_step)"; return ;;
     early) how='ended before its work was done' ;;
     *) how="was ended by signal $how" ;;
@@ -111,8 +112,8 @@ documented_code() {
   if grep -qs '^- - stalled ' "$notes/lost"; then
     # mpirun may have had to be killed.
     if ((code >= 126 || code == 1)); then code=14; fi
-  elif ((code == 14)) && ! has_begun; then
-    # An MPI of version 5 that cannot begin.
+  elif ((code == 14)); then
+    # MPI's own in version 5, when it cannot begin or loses a connection.
     code=16
   fi
   if ((code >= 126 || code == 1)); then code=16; fi

@@ -19,19 +19,29 @@ note() {
   { echo "${2-}" >"$notes/$1"; } 2>/dev/null || true
 }
 
+# Lines of mpirun and MPI that help nobody.
+noise='^(mpirun|prterun): Forwarding|sent help message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help'
+noise+='|mca_btl_tcp_|Read -1, expected|plm:(rsh|ssh): Warning: setpgid'
+
 # Passes lines on, but for mpirun's framed words on how a job ended: the program or `reason_of_loss` says
 # it better. What they tell goes into the notes.
 quiet_mpirun() {
   # Ends with mpirun, not with a terminal, a pipe or a process group.
   trap '' HUP INT TERM USR1 USR2 PIPE
-  local line block='' framed=0 said=''
+  local line block='' framed=0 said='' closed=0
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line == --------------------* ]]; then
       ((!framed)) || note_block
       framed=$((1 - framed)) block=''
     elif ((framed)); then
       block+=$line$'\n'
-    elif [[ ! $line =~ ^(mpirun|prterun):\ Forwarding|sent\ help\ message|orte_base_help_aggregate|ORTE_ERROR_LOG.*show_help|mca_btl_tcp_|Read\ -1,\ expected|plm:(rsh|ssh):\ Warning:\ setpgid ]]; then
+    elif [[ $line =~ ^\[([^]:]+):[0-9]+\]\ \*\*\*\ .*in\ Socket\ closed ]]; then
+      # Version 5 tells that of a rank which hears of another's end sooner than mpirun does.
+      closed=1
+      [[ -s $notes/lost ]] || note_end "- ${BASH_REMATCH[1]} closed"
+    elif ((closed)) && [[ $line =~ ^\[[^]:]+:[0-9]+\]\ \*\*\*\  ]]; then
+      continue
+    elif [[ ! $line =~ $noise ]]; then
       [[ ! $line =~ ,\ [0-9]+\ parameters\;\  ]] || note_begin
       [[ $line != 'mpirun: Error: '* ]] || note usage
       if [[ -n $said ]]; then
@@ -66,7 +76,7 @@ note_block() {
   elif [[ $words =~ unexpectedly\ disconnected.*Peer\ host:\ *([^ ]+) ||
     $words =~ lost\ communication.*[Rr]emote\ daemon:.*on\ node\ ([^ ]+) ]]; then
     # How a rank there ended says more, where that is known.
-    [[ -s $notes/lost ]] || note_end "- ${BASH_REMATCH[1]} contact"
+    grep -qsv ' closed$' "$notes/lost" || note_end "- ${BASH_REMATCH[1]} contact"
   elif [[ $words =~ failed\ to\ TCP\ connect.*Local\ host:\ *([^ ]+).*Message:\ *(connect\(\)\ to\ [^ ]+) ||
     $words =~ accepted\ a\ TCP\ connection\ from\ what.*Local\ host:\ *([^ ]+) ]]; then
     # Later it is how other ranks notice an end.

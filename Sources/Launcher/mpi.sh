@@ -65,14 +65,14 @@ start_helper_by() {
   set_for_starter "$parameter" "$1 $helper"
 }
 
-# Keeps messages, and what starts the ranks, to the network $1.
-set_network() {
-  local starter=prte_if
-  ((mpi_version > 4)) || starter=oob_tcp_if
-  is_set_for_mpi btl_tcp_if_exclude || set_for_mpi btl_tcp_if_include "$1"
-  # Both names are understood by both.
-  is_set_for_mpi oob_tcp_if_exclude || is_set_for_mpi oob_tcp_if_include || is_set_for_mpi prte_if_exclude ||
-    set_for_starter "${starter}_include" "$1"
+# Keeps messages to the network $1, and what starts the ranks in version 4: that of version 5 (PRRTE 3.0) finds no
+# interface of a network, and tries all of them by itself.
+keep_to_network() {
+  local part
+  for part in btl oob; do
+    [[ $part == btl ]] || ((mpi_version == 4)) || continue
+    is_set_for_mpi "${part}_tcp_if_exclude" || set_for_mpi "${part}_tcp_if_include" "$1"
+  done
 }
 
 # Ranks of one host, which need no network.

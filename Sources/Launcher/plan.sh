@@ -7,10 +7,9 @@ choose_network() {
   network=$(network_of_hosts)
   [[ -n $network ]] || return 0
   # Whoever has written of networks in a file means it.
-  ! grep -qsE '^[[:space:]]*(btl_tcp|oob_tcp|prte)_if_(in|ex)clude[[:space:]]*=' \
-    ~/.openmpi/mca-params.conf /etc/openmpi/openmpi-mca-params.conf \
-    ~/.prte/mca-params.conf /etc/openmpi/prte-mca-params.conf || return 0
-  set_network "$network"
+  ! grep -qsE '^[[:space:]]*(btl|oob)_tcp_if_(in|ex)clude[[:space:]]*=' \
+    ~/.openmpi/mca-params.conf /etc/openmpi/openmpi-mca-params.conf || return 0
+  keep_to_network "$network"
 }
 
 # Every worker needs a shard of the batch. Of `ranks` and `threads` gives way what was not asked for, that is

@@ -287,7 +287,8 @@ test_messages_keep_to_the_network_of_the_hosts() {
   contains 'the choice of the user' "$out" oob_tcp_if_include
   open_mpi=5.0.7 stand_in mpirun </dev/null
   PATH=$folder/bin:$PATH run --dry_run --host near:2
-  contains 'version 5' "$out" '--mca btl_tcp_if_include 10.1.0.1/16 --prtemca prte_if_include 10.1.0.1/16 '
+  contains 'version 5' "$out" '--mca btl_tcp_if_include 10.1.0.1/16 '
+  lacks 'version 5' "$out" oob_tcp_if
 }
 
 test_slurm() {
@@ -1029,6 +1030,12 @@ test_what_mpirun_tells_of_ranks() {
     equals "$version: mistake" "$code $err" '10 Error: why'
   done
   unset who rank
+  open_mpi=5.0.7 stand_in mpirun <<<'echo "Attention, 5 parameters; shapes" >&2
+    printf "[b:00000] *** %s\n" "An error occurred in Socket closed" "MPI_ERRORS_ARE_FATAL" >&2; exit 14'
+  PATH=$folder/bin:$PATH run -np 2 --output_dir "$folder/run"
+  equals 'socket: exit code' "$code" 16
+  contains 'socket' "$err" 'a rank that b had a connection to has died, last step 0'
+  lacks 'socket' "$err" '***'
 }
 
 test_an_mpirun_that_waits_for_a_lost_host_is_ended() {

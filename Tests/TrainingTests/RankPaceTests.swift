@@ -23,6 +23,9 @@ import Testing
     #expect(finding(shards: [1, 1, 1], seconds: [2, 2.8, 2]) == nil)
     #expect(finding(shards: [16], seconds: [9]) == nil)
     #expect(finding(shards: [1, 1], seconds: [1, 9], steps: 9) == nil)
+    // Of seconds, not of hundredths.
+    #expect(finding(shards: [1, 1], seconds: [0.01, 0.09]) == nil)
+    #expect(finding(shards: [1, 1], seconds: [0.01, 0.09], steps: 60)?.rank == 1)
   }
 
   @Test("every window anew") func windows() {

@@ -13,12 +13,14 @@ struct RankPace {
 
   static let noteworthy = 1.5
   static let leastSteps = 10
+  static let leastSeconds = 5.0
 
   /// Shards that the busiest thread of each rank computes.
   private let shards: [Int]
   private var sums: [Double]
   private var firstStep = 0
   private var steps = 0
+  private var longest = 0.0
 
   init(shards: [Int]) {
     self.shards = shards
@@ -29,6 +31,7 @@ struct RankPace {
   mutating func add(_ seconds: [Double], step: Int) {
     if steps == 0 { firstStep = step }
     steps += 1
+    longest += seconds.max() ?? 0
     for rank in sums.indices { sums[rank] += seconds[rank] / Double(shards[rank]) }
   }
 
@@ -36,10 +39,11 @@ struct RankPace {
   ///
   /// - Returns: the slowest rank if it is noteworthy.
   mutating func close() -> Finding? {
-    guard steps >= Self.leastSteps else { return nil }
+    guard steps >= Self.leastSteps, longest >= Self.leastSeconds else { return nil }
     defer {
       sums = sums.map { _ in 0 }
       steps = 0
+      longest = 0
     }
     let slowest = sums.indices.max { sums[$0] < sums[$1] }!
     // Of two ranks the faster one.
