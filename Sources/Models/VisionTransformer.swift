@@ -95,18 +95,18 @@ public final class VisionTransformer: Engine {
     self.recomputes = recomputes
     let scratch = Scratch(precision: precision)
     self.scratch = scratch
-    func makeBlock(isLast: Bool) throws -> EncoderBlock {
+    func makeBlock(isLast: Bool) -> EncoderBlock {
       EncoderBlock(
         c, isLast: isLast, capacity: capacity,
-        attention: try makeAttentionLayer(
+        attention: makeAttentionLayer(
           c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch),
         scratch: scratch)
     }
-    let last = try makeBlock(isLast: true)
+    let last = makeBlock(isLast: true)
     var blocks: [EncoderBlock] = []
     for _ in 0..<c.numLayers - 1 {
       blocks.append(
-        try recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
+        recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
     }
     self.blocks = blocks + [last]
     layout = ParameterLayout(configuration: c, attention: last.attention.parameters)

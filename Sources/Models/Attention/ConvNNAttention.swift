@@ -41,13 +41,14 @@ public final class ConvNNAttention: AttentionLayer {
   /// Dropout keep masks [B·Q, D].
   private let keep: UnsafeMutablePointer<UInt8>
 
-  /// - Parameter candidates: tokens that random sampling would otherwise draw.
-  /// - Throws: `RunError` (configuration) where options and sizes do not fit together.
+  /// - Parameters:
+  ///   - configuration: `validateLayer` accepts it.
+  ///   - candidates: tokens that random sampling would otherwise draw.
   public init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
     scratch: Scratch, candidates given: [Int32]? = nil
-  ) throws {
-    let plan = try ConvNNAttentionPlan(
+  ) {
+    let plan = ConvNNAttentionPlan(
       configuration: configuration, width: width, tokens: tokens, heads: heads, candidates: given)
     self.plan = plan
     self.scratch = scratch
