@@ -11,8 +11,9 @@ final class EncoderBlock {
   private let mlpWidth: Int
   private let tokens: Int
   private let dropout: Float
-  /// Tokens per image that leave this block.
+  /// Tokens per image that leave this block, and those that attention is asked for.
   let outputTokens: Int
+  private let attendedTokens: Int
   let attention: any AttentionLayer
 
   private let norm1: LayerNorm
@@ -23,6 +24,15 @@ final class EncoderBlock {
   private let slope: ActivationSlab  // [B·Q, M], what the backward pass multiplies by
   private let keepAttention: UnsafeMutablePointer<UInt8>  // [B·Q, D]
   private let keepMLP: UnsafeMutablePointer<UInt8>  // [B·Q, D]
+  // Of a forward pass; the mask in bytes, before its place takes what the MLP returns.
+  private let returned: ScratchRegion  // by attention [B·Q', D], then by the MLP [B·Q, D]
+  private let keepHidden: ScratchRegion  // [B·Q, M]
+  private let passing: ScratchRegion  // x after attention where it passes [B·Q, D]
+  // Of a backward pass.
+  private let masked: ScratchRegion  // gradient of what a layer returned, after dropout [B·Q, D]
+  private let spread: ScratchRegion  // the same among rows of zeros [B·T, D]
+  private let dHidden: ScratchRegion  // [B·Q, M]
+  private let dNormalized: ScratchRegion  // [B·T, D]
   /// Measured time of the attention layer outside of matrix products.
   private(set) var attentionSeconds = 0.0
 
@@ -37,6 +47,7 @@ final class EncoderBlock {
     tokens = c.tokens
     dropout = c.dropout
     outputTokens = isLast ? 1 : c.tokens
+    attendedTokens = attention.needsAllTokens ? c.tokens : outputTokens
     let all = capacity * tokens
     let wanted = capacity * outputTokens
     norm1 = LayerNorm(width: width, count: all, most: all, scratch: scratch)
@@ -47,24 +58,25 @@ final class EncoderBlock {
     let drops = c.dropout > 0
     keepAttention = .allocate(capacity: drops ? wanted * width : 0)
     keepMLP = .allocate(capacity: drops ? wanted * width : 0)
+
+    var backward = scratch.layout(.block)
+    var (forward, mask) = (backward, backward)
+    returned = forward.floats(capacity * attendedTokens * width)
+    let bytesPerFloat = MemoryLayout<Float>.size
+    keepHidden = mask.floats((wanted * mlpWidth + bytesPerFloat - 1) / bytesPerFloat)
+    forward.skip(past: mask)
+    forward.beginLine()
+    passing = forward.floats(middle == nil ? wanted * width : 0)
+    masked = backward.floats(wanted * width)
+    dNormalized = backward.floats(all * width)
+    spread = backward.floats(attendedTokens == outputTokens ? 0 : all * width)
+    dHidden = backward.activations(wanted * mlpWidth)
   }
 
   deinit {
     keepAttention.deallocate()
     keepMLP.deallocate()
   }
-
-  /// Floats of scratch that a block of this configuration needs beside its attention layer's.
-  static func scratchCount(_ c: ModelConfiguration, capacity: Int, element: Element) -> Int {
-    capacity * c.tokens * (3 * c.width + hiddenFloats(c.mlpWidth, element))
-  }
-
-  /// Floats of scratch for a token's hidden layer.
-  private static func hiddenFloats(_ width: Int, _ element: Element) -> Int {
-    element == .float ? width : (width + 1) / 2
-  }
-
-  private func attentionTokens() -> Int { attention.needsAllTokens ? tokens : outputTokens }
 
   /// - Parameters:
   ///   - pass: base pointers of the whole parameter slab; `pass.block` is the block's number.
@@ -73,37 +85,33 @@ final class EncoderBlock {
   ///     the same memory.
   func forward(
     _ pass: LayerPass, _ offsets: ParameterLayout.BlockOffsets, x: UnsafeMutablePointer<Float>,
-    y: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
+    y: UnsafeMutablePointer<Float>
   ) {
     let parameters = pass.parameters
     let images = pass.images
     let wanted = images * outputTokens
     norm1.forward(x, parameters: parameters + offsets.norm1, rows: images * tokens)
 
-    let attended = scratch  // [B·Q', D]
-    let attendedTokens = attentionTokens()
+    let returned = returned.base
     var attentionPass = pass.part(offset: offsets.attention)
     attentionPass.outputTokens = attendedTokens
     let clock = StretchClock()
     attention.forward(
-      attentionPass, input: norm1.rows, output: Rows(attended, stride: width))
+      attentionPass, input: norm1.rows, output: Rows(returned, stride: width))
     attentionSeconds += clock.elapsed().other
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
     if drops { fillKeep(keepAttention, attentionPass, .residualDropout, images: images) }
-    // The end of the scratch, which nothing else takes in a forward pass.
-    let hiddenFloats = Self.hiddenFloats(mlpWidth, hidden.element)
-    let middle = middle?.base ?? scratch + images * tokens * (2 * width + hiddenFloats)
+    let middle = middle?.base ?? passing.base
     // Where only the class token is wanted, the rows of x lie T apart.
     ck_residual(
-      middle, x, attended, nil, drops ? keepAttention : nil, wanted, width, width,
+      middle, x, returned, nil, drops ? keepAttention : nil, wanted, width, width,
       outputTokens == tokens ? width : tokens * width,
       attendedTokens == outputTokens ? width : attendedTokens * width, factor)
 
     norm2.forward(middle, parameters: parameters + offsets.norm2, rows: wanted)
-    // [B·Q, M]
-    let keepHidden = UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt8.self)
+    let keepHidden = UnsafeMutableRawPointer(keepHidden.base).assumingMemoryBound(to: UInt8.self)
     let perImage = outputTokens * mlpWidth
     if drops {
       for image in 0..<images {
@@ -114,13 +122,12 @@ final class EncoderBlock {
     expand(
       rows: wanted, weight: parameters + offsets.mlp0Weight, bias: parameters + offsets.mlp0Bias,
       keep: drops ? keepHidden : nil, factor: factor)
-    let output = scratch  // [B·Q, D]
     Linear.forward(
       rows: wanted, inputs: mlpWidth, outputs: width, x: hidden.rows(stride: mlpWidth),
-      weight: parameters + offsets.mlp3Weight, y: Rows(output, stride: width))
+      weight: parameters + offsets.mlp3Weight, y: Rows(returned, stride: width))
     if drops { fillKeep(keepMLP, attentionPass, .outputDropout, images: images) }
     ck_residual(
-      y, middle, output, parameters + offsets.mlp3Bias, drops ? keepMLP : nil, wanted, width,
+      y, middle, returned, parameters + offsets.mlp3Bias, drops ? keepMLP : nil, wanted, width,
       width, width, width, factor)
   }
 
@@ -128,8 +135,7 @@ final class EncoderBlock {
   /// same memory.
   func backward(
     _ pass: LayerPass, _ offsets: ParameterLayout.BlockOffsets, x: UnsafeMutablePointer<Float>,
-    dY: UnsafeMutablePointer<Float>, dX: UnsafeMutablePointer<Float>,
-    scratch: UnsafeMutablePointer<Float>
+    dY: UnsafeMutablePointer<Float>, dX: UnsafeMutablePointer<Float>
   ) {
     let parameters = pass.parameters
     let gradients = pass.gradients!
@@ -138,9 +144,7 @@ final class EncoderBlock {
     let wanted = images * outputTokens
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
-    let masked = scratch  // [B·T, D]
-    let dNormalized = masked + images * tokens * width  // [B·T, D]
-    let spread = dNormalized + images * tokens * width  // [B·T, D]
+    let (masked, dNormalized) = (masked.base, dNormalized.base)
     if !pass.accumulate {
       (gradients + offsets.norm1).update(repeating: 0, count: 2 * width)
       (gradients + offsets.norm2).update(repeating: 0, count: 2 * width)
@@ -148,14 +152,13 @@ final class EncoderBlock {
 
     let dOutput = outputGradient(
       dY, rows: wanted, keep: drops ? keepMLP : nil, factor: factor,
-      dBias: gradients + offsets.mlp3Bias, accumulate: pass.accumulate, room: masked)
+      dBias: gradients + offsets.mlp3Bias, accumulate: pass.accumulate)
     Linear.backwardWeight(
       rows: wanted, inputs: mlpWidth, outputs: width, dY: dOutput,
       x: hidden.rows(stride: mlpWidth), dWeight: gradients + offsets.mlp3Weight, beta: beta)
     let dHidden = expandBackward(
       rows: wanted, dY: dOutput, weight: parameters + offsets.mlp3Weight,
-      dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate,
-      room: spread + images * tokens * width)
+      dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate)
     norm2.restore(parameters: parameters + offsets.norm2, rows: wanted)
     Linear.backwardWeight(
       rows: wanted, inputs: width, outputs: mlpWidth, dY: dHidden,
@@ -176,8 +179,8 @@ final class EncoderBlock {
       masked.update(from: dY, count: wanted * width)
       dAttended = masked
     }
-    let attendedTokens = attentionTokens()
     if attendedTokens != outputTokens {
+      let spread = spread.base
       spread.update(repeating: 0, count: images * tokens * width)
       for image in 0..<images {
         (spread + image * tokens * width).update(from: dAttended + image * width, count: width)
@@ -207,8 +210,9 @@ final class EncoderBlock {
   /// The gradient of the MLP's output before dropout [B·Q, D], rounded if activations are, and that of b2.
   private func outputGradient(
     _ dY: UnsafeMutablePointer<Float>, rows: Int, keep: UnsafePointer<UInt8>?, factor: Float,
-    dBias: UnsafeMutablePointer<Float>, accumulate: Bool, room: UnsafeMutablePointer<Float>
+    dBias: UnsafeMutablePointer<Float>, accumulate: Bool
   ) -> Rows {
+    let room = masked.base
     if hidden.element == .bfloat16 {
       let rounded = Rows(room, stride: width, element: .bfloat16)
       if !accumulate { dBias.update(repeating: 0, count: width) }
@@ -244,10 +248,10 @@ final class EncoderBlock {
   /// The gradient before GELU [B·Q, M] from dY [B·Q, D], and that of b1.
   private func expandBackward(
     rows: Int, dY: Rows, weight: UnsafePointer<Float>,
-    dBias: UnsafeMutablePointer<Float>, accumulate: Bool, room: UnsafeMutablePointer<Float>
+    dBias: UnsafeMutablePointer<Float>, accumulate: Bool
   ) -> Rows {
     let slopes = slope.rows(stride: mlpWidth)
-    let dHidden = Rows(room, stride: mlpWidth, element: slopes.element)
+    let dHidden = dHidden.rows(stride: mlpWidth)
     let isFinished = Matmul.finishes
     if isFinished && !accumulate { dBias.update(repeating: 0, count: mlpWidth) }
     Linear.backwardInput(

@@ -2,18 +2,20 @@
 
 /// The attention layer that a configuration names, for rows of `width` features and `tokens` tokens.
 ///
-/// - Parameter candidates: tokens that random sampling would otherwise draw.
+/// - Parameters:
+///   - c: `validateLayer` accepts it.
+///   - candidates: tokens that random sampling would otherwise draw.
 func makeAttentionLayer(
   _ c: ModelConfiguration, width: Int, tokens: Int, capacity: Int, scratch: Scratch,
   candidates: [Int32]? = nil
-) throws -> any AttentionLayer {
+) -> any AttentionLayer {
   switch c.layer {
   case .attention:
     return MultiHeadAttention(
       configuration: c, width: width, tokens: tokens, capacity: capacity, heads: c.numHeads,
       scratch: scratch)
   case .convNNAttention:
-    return try ConvNNAttention(
+    return ConvNNAttention(
       configuration: c, width: width, tokens: tokens, capacity: capacity, heads: c.convnnHeads,
       scratch: scratch, candidates: candidates)
   case .kvtAttention:
@@ -33,7 +35,7 @@ func makeAttentionLayer(
       configuration: c, width: width, tokens: tokens, capacity: capacity, heads: c.numHeads,
       scratch: scratch)
   case .branchConv, .branchAttention:
-    return try makeBranchingLayer(
+    return makeBranchingLayer(
       c, width: width, tokens: tokens, capacity: capacity, scratch: scratch, candidates: candidates)
   }
 }
@@ -42,7 +44,7 @@ func makeAttentionLayer(
 private func makeBranchingLayer(
   _ c: ModelConfiguration, width: Int, tokens: Int, capacity: Int, scratch: Scratch,
   candidates: [Int32]?
-) throws -> BranchingLayer {
+) -> BranchingLayer {
   let first = c.branchWidth
   var branches: [BranchingLayer.Branch] = []
   if first > 0 {
@@ -51,7 +53,7 @@ private func makeBranchingLayer(
     branches.append(
       BranchingLayer.Branch(
         name: "convnn", width: first,
-        layer: try makeAttentionLayer(
+        layer: makeAttentionLayer(
           convnn, width: first, tokens: tokens, capacity: capacity, scratch: scratch,
           candidates: candidates)))
   }

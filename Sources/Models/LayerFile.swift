@@ -84,6 +84,21 @@ public struct LayerFile: Sendable {
       throw RunError.data("\(path): sample_index holds \(value), expected 0..<\(tokens).")
     }
     candidates = indices?.map { Int32($0) }
+    try checkCandidates()
+  }
+
+  /// Given candidates are other ones than those that the configuration was checked with.
+  private func checkCandidates() throws {
+    guard let candidates, configuration.samplingType != .all else { return }
+    guard Set(candidates).count == candidates.count else {
+      throw RunError.data("\(path): sample_index names a token twice.")
+    }
+    let most = configuration.mostNeighbours(candidates: candidates.count)
+    guard configuration.neighbours <= most else {
+      throw RunError.data(
+        "\(path): sample_index holds \(candidates.count) tokens, too few for K "
+          + "\(configuration.neighbours): expected at most \(most) neighbours.")
+    }
   }
 
   /// The tensor `name` of the given shape.

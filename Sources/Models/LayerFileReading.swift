@@ -106,7 +106,7 @@ public func verifyLayerFile(
   _ path: String, tolerance: Double, precision: Precision = .single
 ) throws -> LayerVerification {
   try verifyLayerFile(path, tolerance: tolerance, precision: precision) { file in
-    try makeAttentionLayer(
+    makeAttentionLayer(
       file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
       scratch: Scratch(precision: precision), candidates: file.candidates)
   }

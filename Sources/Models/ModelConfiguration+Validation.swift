@@ -120,6 +120,20 @@ extension ModelConfiguration {
 }
 
 extension ModelConfiguration {
+  /// Spatial samples lie on the grid of patches, not along the tokens; the reference knows no grid.
+  var samplesGrid: Bool {
+    samplingType == .spatial && spatialLayout == .grid && !referenceQuirks
+  }
+
+  /// Places along which samples are taken: a side of the grid, or all tokens.
+  func samplingSide(tokens: Int) -> Int {
+    samplesGrid ? Int(Double(tokens - 1).squareRoot().rounded()) : tokens
+  }
+
+  /// The largest K of random and spatial sampling: a token is its own first neighbour, and the K − 1
+  /// others are candidates other than itself; the reference does not leave it out.
+  func mostNeighbours(candidates: Int) -> Int { referenceQuirks ? candidates + 1 : candidates }
+
   /// Candidates of ConvNN's sampling, and K.
   private func validateSampling(tokens: Int) throws {
     guard aggregationType != .coordinates else {
@@ -128,9 +142,8 @@ extension ModelConfiguration {
     }
     if samplingType == .all { return try validateNeighbours(tokens: tokens) }
     let isSpatial = samplingType == .spatial
-    // The reference knows no grid.
-    let onGrid = isSpatial && spatialLayout == .grid && !referenceQuirks
-    let side = onGrid ? Int(Double(tokens - 1).squareRoot().rounded()) : tokens
+    let onGrid = samplesGrid
+    let side = samplingSide(tokens: tokens)
     guard !onGrid || side * side == tokens - 1 else {
       throw RunError.configuration(
         "--spatial_layout grid needs a square of patches, but there are \(tokens - 1).\n"
@@ -151,9 +164,7 @@ extension ModelConfiguration {
     }
     let samples = sampleCount == -1 ? inside : sampleCount
     let candidates = onGrid ? samples * samples : samples
-    // A token is its own first neighbour, and the K − 1 others are candidates other than itself; the
-    // reference does not leave it out.
-    let most = referenceQuirks ? candidates + 1 : candidates
+    let most = mostNeighbours(candidates: candidates)
     guard neighbours <= most else {
       throw RunError.configuration(
         "--K \(neighbours) neighbours cannot be chosen: --sampling_type \(samplingType.rawValue) "

@@ -30,8 +30,9 @@ final class PatchEmbedding {
   private let mean: FloatSlab
   private let rstd: FloatSlab
   private let positions: FloatSlab  // [T, D]
+  private let dProjected: ScratchRegion  // [B·P, D]
 
-  init(_ c: ModelConfiguration, capacity: Int) {
+  init(_ c: ModelConfiguration, capacity: Int, scratch: Scratch) {
     imageSize = c.imageSize
     patchSize = c.patchSize
     width = c.width
@@ -45,6 +46,9 @@ final class PatchEmbedding {
     positions = FloatSlab(count: c.tokens * c.width)
     let table = positionalEncoding(tokens: c.tokens, width: c.width)
     positions.base.update(from: table, count: table.count)
+    // No block computes meanwhile.
+    var layout = scratch.layout(.block)
+    dProjected = layout.floats(rows * width)
   }
 
   /// Offsets within the embedding's parameters.
@@ -77,15 +81,15 @@ final class PatchEmbedding {
     }
   }
 
-  /// Parameter gradients from dX [B·T, D]; `projected` becomes the gradient of itself.
+  /// Parameter gradients from dX [B·T, D].
   func backward(
     dX: UnsafePointer<Float>, count: Int, parameters: UnsafePointer<Float>,
-    gradients: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: UnsafeMutablePointer<Float>
+    gradients: UnsafeMutablePointer<Float>, accumulate: Bool
   ) {
     let perImage = grid * grid
     let tokens = perImage + 1
     if !accumulate { gradients.update(repeating: 0, count: 3 * width) }
-    let dProjected = scratch  // [B·P, D]
+    let dProjected = dProjected.base
     for image in 0..<count {
       let row = image * perImage
       let source = dX + image * tokens * width

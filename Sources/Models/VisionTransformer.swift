@@ -77,8 +77,6 @@ public final class VisionTransformer: Engine {
   private let classRows: FloatSlab  // class tokens after the last block [B, D]
   private let logitSlab: FloatSlab  // [B, C]
   private let dState: FloatSlab  // [B·T, D]
-  private let blockScratch: FloatSlab
-  private let scratch: Scratch
   private var totals = (products: 0.0, other: 0.0)
 
   /// - Parameter recomputes: keep only what enters each block, and run its forward pass again before its
@@ -94,23 +92,22 @@ public final class VisionTransformer: Engine {
     self.capacity = capacity
     self.recomputes = recomputes
     let scratch = Scratch(precision: precision)
-    self.scratch = scratch
-    func makeBlock(isLast: Bool) throws -> EncoderBlock {
+    func makeBlock(isLast: Bool) -> EncoderBlock {
       EncoderBlock(
         c, isLast: isLast, capacity: capacity,
-        attention: try makeAttentionLayer(
+        attention: makeAttentionLayer(
           c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch),
         scratch: scratch)
     }
-    let last = try makeBlock(isLast: true)
+    let last = makeBlock(isLast: true)
     var blocks: [EncoderBlock] = []
     for _ in 0..<c.numLayers - 1 {
       blocks.append(
-        try recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
+        recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
     }
     self.blocks = blocks + [last]
     layout = ParameterLayout(configuration: c, attention: last.attention.parameters)
-    embedding = PatchEmbedding(c, capacity: capacity)
+    embedding = PatchEmbedding(c, capacity: capacity, scratch: scratch)
     // In mixed precision blocks keep what their backward pass reads.
     let passes = precision == .mixed && !recomputes
     let stateCount = capacity * c.tokens * c.width
@@ -119,8 +116,6 @@ public final class VisionTransformer: Engine {
     classRows = FloatSlab(count: capacity * c.width)
     logitSlab = FloatSlab(count: capacity * c.numClasses)
     dState = passes ? states[0] : FloatSlab(count: stateCount)
-    blockScratch = FloatSlab(
-      count: EncoderBlock.scratchCount(c, capacity: capacity, element: scratch.element))
   }
 
   public var buffers: [LayerBuffer] {
@@ -252,7 +247,7 @@ public final class VisionTransformer: Engine {
     var pass = pass
     pass.block = index
     blocks[index].forward(
-      pass, layout.blocks[index], x: states[index].base, y: y, scratch: blockScratch.base)
+      pass, layout.blocks[index], x: states[index].base, y: y)
   }
 
   /// With a weight, the logits become their own gradients.
@@ -307,14 +302,12 @@ public final class VisionTransformer: Engine {
       blockPass.block = index
       blocks[index].backward(
         blockPass, layout.blocks[index], x: states[index].base,
-        dY: index == last ? classRows.base : dState.base, dX: dState.base,
-        scratch: blockScratch.base)
+        dY: index == last ? classRows.base : dState.base, dX: dState.base)
       ready?(layout.blockEnds[index])
     }
     embedding.backward(
       dX: dState.base, count: pass.images, parameters: pass.parameters + layout.embedding,
-      gradients: gradients + layout.embedding, accumulate: pass.accumulate,
-      scratch: blockScratch.base)
+      gradients: gradients + layout.embedding, accumulate: pass.accumulate)
     ready?(layout.count)
   }
 }

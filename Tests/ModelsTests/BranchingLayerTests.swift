@@ -108,20 +108,20 @@ import Testing
   }
 
   @Test("layers of the command line keep the contract", arguments: SamplingType.allCases)
-  func layers(sampling: SamplingType) throws {
+  func layers(sampling: SamplingType) {
     var c = configuration(dropout: 0.2)
     (c.width, c.numHeads, c.convnnHeads, c.branchRatio) = (22, 2, 3, 0.55)
     (c.samplingType, c.sampleCount, c.neighbours) = (sampling, 4, 3)
     for layer in [LayerKind.branchAttention, .branchConv] {
       c.layer = layer
-      let layer = try makeAttentionLayer(
+      let layer = makeAttentionLayer(
         c, width: 22, tokens: 26, capacity: 2, scratch: Scratch())
       expectLayerContract(layer, images: 2, tokens: 26, width: 22)
     }
   }
 
   @Test("a branch alone is the layer itself, dropout included")
-  func alone() throws {
+  func alone() {
     var c = configuration(dropout: 0.2)
     (c.width, c.numHeads, c.branchRatio) = (12, 3, 0)
     let tokens = 10
@@ -139,18 +139,18 @@ import Testing
           branching.operations(outputTokens: queries) == part.operations(outputTokens: queries))
       }
     }
-    func make(_ layer: LayerKind, ratio: Double) throws -> any AttentionLayer {
+    func make(_ layer: LayerKind, ratio: Double) -> any AttentionLayer {
       (c.layer, c.branchRatio) = (layer, ratio)
-      return try makeAttentionLayer(c, width: 12, tokens: tokens, capacity: 2, scratch: Scratch())
+      return makeAttentionLayer(c, width: 12, tokens: tokens, capacity: 2, scratch: Scratch())
     }
-    check(try make(.branchAttention, ratio: 0), try make(.attention, ratio: 0), "attention.")
+    check(make(.branchAttention, ratio: 0), make(.attention, ratio: 0), "attention.")
     let convolution = TokenConvolution(
       configuration: c, width: 12, tokens: tokens, capacity: 2, heads: 3, scratch: Scratch())
-    check(try make(.branchConv, ratio: 0), convolution, "conv1d.")
+    check(make(.branchConv, ratio: 0), convolution, "conv1d.")
     for sampling in [SamplingType.all, .random] {
       (c.samplingType, c.sampleCount, c.neighbours) = (sampling, 5, 4)
       for layer in [LayerKind.branchAttention, .branchConv] {
-        check(try make(layer, ratio: 1), try make(.convNNAttention, ratio: 1), "convnn.")
+        check(make(layer, ratio: 1), make(.convNNAttention, ratio: 1), "convnn.")
       }
     }
   }

@@ -6,8 +6,8 @@ import Testing
 /// made by W_k and whose keys by W_q.
 @Suite("ConvNN identities") struct ConvNNAttentionIdentityTests {
   /// Equal results of ConvNN and of `attention`, whose parameters are W_q, W_k, W_v and W_o in a row.
-  private func expectEqual(_ test: ConvNNCase, _ attention: any AttentionLayer) throws {
-    let layer = try test.layer()
+  private func expectEqual(_ test: ConvNNCase, _ attention: any AttentionLayer) {
+    let layer = test.layer()
     let square = test.width * test.width
     func swapped(_ parameters: [Float]) -> [Float] {
       Array(parameters[square..<2 * square] + parameters[..<square])
@@ -29,10 +29,10 @@ import Testing
   }
 
   @Test("k-NN attention with as many neighbours", arguments: [1, 4, 9, 20])
-  func kvt(neighbours: Int) throws {
+  func kvt(neighbours: Int) {
     for heads in [1, 3] {
       let test = ConvNNCase(tokens: 37, width: 66, heads: heads, neighbours: neighbours)
-      try expectEqual(
+      expectEqual(
         test,
         KvtAttention(
           configuration: test.configuration, width: 66, tokens: 37, capacity: 2, heads: heads,
@@ -41,10 +41,10 @@ import Testing
   }
 
   @Test("standard attention with every token a neighbour", arguments: [5, 17, 50])
-  func attention(tokens: Int) throws {
+  func attention(tokens: Int) {
     for heads in [1, 2] {
       let test = ConvNNCase(tokens: tokens, width: 34, heads: heads, neighbours: tokens)
-      try expectEqual(
+      expectEqual(
         test,
         MultiHeadAttention(
           configuration: test.configuration, width: 34, tokens: tokens, capacity: 2, heads: heads,

@@ -43,10 +43,10 @@ struct ConvNNCase: CustomTestStringConvertible, Sendable {
     return words.joined(separator: " ")
   }
 
-  func layer(images: Int = 2, dropout: Float = 0) throws -> ConvNNAttention {
+  func layer(images: Int = 2, dropout: Float = 0) -> ConvNNAttention {
     var c = configuration
     c.attentionDropout = dropout
-    return try ConvNNAttention(
+    return ConvNNAttention(
       configuration: c, width: width, tokens: tokens, capacity: images, heads: heads,
       scratch: Scratch(),
       candidates: c.samplingType == .random ? candidates.map { Int32($0) } : nil)

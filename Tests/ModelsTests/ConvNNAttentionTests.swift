@@ -100,8 +100,8 @@ import Testing
     ]
 
   @Test("agrees with its definition", arguments: plain + coordinates + sizes + withoutPreference)
-  func reference(test: ConvNNCase) throws {
-    let layer = try test.layer()
+  func reference(test: ConvNNCase) {
+    let layer = test.layer()
     expectAgreement(
       layer, images: 2, tokens: test.tokens, width: test.width,
       queries: layer.needsAllTokens ? [test.tokens] : [test.tokens, 1],
@@ -109,10 +109,10 @@ import Testing
   }
 
   @Test("only the reference's merge of heads needs all tokens")
-  func needsAllTokens() throws {
+  func needsAllTokens() {
     for test in Self.plain {
       let mixes = test.configuration.referenceQuirks && test.heads > 1
-      #expect(try test.layer().needsAllTokens == mixes, "\(test)")
+      #expect(test.layer().needsAllTokens == mixes, "\(test)")
     }
   }
 
@@ -122,18 +122,18 @@ import Testing
     + [ConvNNCase(tokens: 29, width: 20) { $0.sampleCount = 8 }]
 
   @Test("keeps the layer contract", arguments: contracts)
-  func contract(test: ConvNNCase) throws {
+  func contract(test: ConvNNCase) {
     expectLayerContract(
-      try test.layer(dropout: 0.2), images: 2, tokens: test.tokens, width: test.width)
+      test.layer(dropout: 0.2), images: 2, tokens: test.tokens, width: test.width)
   }
 
   @Test("drops aggregated values in training")
-  func dropout() throws {
+  func dropout() {
     for convolution in ConvolutionType.allCases {
       let test = ConvNNCase(tokens: 17, width: 24, heads: 2, neighbours: 5) {
         $0.convolutionType = convolution
       }
-      expectDropout(try test.layer(dropout: 0.3), images: 2, tokens: 17, width: 24, move: 1e-5)
+      expectDropout(test.layer(dropout: 0.3), images: 2, tokens: 17, width: 24, move: 1e-5)
     }
   }
 
@@ -151,7 +151,7 @@ import Testing
       var result: LayerResult?
       let done = DispatchSemaphore(value: 0)
     }
-    nonisolated(unsafe) let layer = try test.layer()
+    nonisolated(unsafe) let layer = test.layer()
     let layerCase = LayerCase(
       layer: layer, images: 2, tokens: test.tokens, width: test.width, outputTokens: test.tokens)
     let plain = runLayer(layer, layerCase)
@@ -169,10 +169,10 @@ import Testing
   }
 
   @Test("an image's results do not depend on its neighbours in the micro-batch")
-  func neighboursInBatch() throws {
+  func neighboursInBatch() {
     for sampling in SamplingType.allCases {
       let test = Self.sampled(sampling, neighbours: 4) { _ in }
-      let layer = try test.layer(dropout: 0.2)
+      let layer = test.layer(dropout: 0.2)
       var one = LayerCase(
         layer: layer, images: 2, tokens: test.tokens, width: test.width, outputTokens: test.tokens)
       one.training = true

@@ -6,8 +6,8 @@ import Testing
 @testable import Models
 
 /// The layer of a golden file, with the file's candidates.
-func goldenLayer(_ file: LayerFile) throws -> any AttentionLayer {
-  try makeAttentionLayer(
+func goldenLayer(_ file: LayerFile) -> any AttentionLayer {
+  makeAttentionLayer(
     file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
     scratch: Scratch(), candidates: file.candidates)
 }
@@ -46,7 +46,7 @@ func goldenLayer(_ file: LayerFile) throws -> any AttentionLayer {
   func agreesRounded(name: String) throws {
     let path = goldenFolder.appendingPathComponent(name).path
     let result = try verifyLayerFile(path, tolerance: 5 * 0x1p-8, precision: .mixed) { file in
-      try makeAttentionLayer(
+      makeAttentionLayer(
         file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
         scratch: Scratch(precision: .mixed), candidates: file.candidates)
     }

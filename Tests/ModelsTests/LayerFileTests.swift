@@ -225,4 +225,23 @@ import Testing
     }
     #expect(try LayerFile(path: "x", config: config(), tensors: [:]).candidates == nil)
   }
+
+  @Test("given candidates are distinct, and enough for K", arguments: [false, true])
+  func tooFewCandidates(quirks: Bool) {
+    func refusal(_ neighbours: Int, _ indices: [Float]) -> String {
+      message {
+        let semantics = quirks ? "reference" : "documented"
+        let text = """
+          {"layer": "ConvNNAttention", "seq_length": 17, "batch": 2, "d_hidden": 24, "K": \(neighbours),
+          "convnn_heads": 1, "sampling_type": "random", "semantics": "\(semantics)"}
+          """
+        let tensor = LayerTensor(shape: [indices.count], values: indices)
+        _ = try LayerFile(path: "x", config: text, tensors: ["sample_index": tensor])
+      }
+    }
+    #expect(refusal(2, [4, 5, 4]) == "x: sample_index names a token twice.")
+    let most = quirks ? 4 : 3
+    #expect(refusal(most, [4, 5, 6]) == "(nothing thrown)")
+    #expect(refusal(most + 1, [4, 5, 6]).contains("3 tokens, too few for K \(most + 1)"))
+  }
 }

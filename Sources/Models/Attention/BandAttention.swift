@@ -19,12 +19,15 @@ final class BandAttention {
   private let room: SharedRoom?
   /// Dropout keep masks, alike.
   private let keep: UnsafeMutablePointer<UInt8>
+  /// Scores of the largest tile: probabilities after dropout, or their gradient.
+  private let temporary: ScratchRegion
 
-  /// - Parameter zeroKeys: see `BandPlan`.
+  /// - Parameters:
+  ///   - layout: where temporaries of a call may lie.
+  ///   - zeroKeys: see `BandPlan`.
   init(
-    scratch: Scratch, pattern: BandPattern, heads: Int, headWidth: Int, capacity: Int,
-    dropout: Float,
-    zeroKeys: ((Int) -> Int)? = nil
+    scratch: Scratch, layout: inout ScratchLayout, pattern: BandPattern, heads: Int,
+    headWidth: Int, capacity: Int, dropout: Float, zeroKeys: ((Int) -> Int)? = nil
   ) {
     self.heads = heads
     self.headWidth = headWidth
@@ -39,35 +42,31 @@ final class BandAttention {
       ? nil
       : scratch.room(.attention, count: max(allTokens.storage, classToken.storage))
     keep = .allocate(capacity: dropout > 0 ? count : 0)
+    temporary = layout.floats(max(allTokens.largestTile, classToken.largestTile))
   }
 
   deinit { keep.deallocate() }
 
-  /// Floats of `temporary` that a call needs.
-  var scratchCount: Int { max(allTokens.largestTile, classToken.largestTile) }
-
-  func plan(outputTokens: Int) -> BandPlan {
+  private func plan(_ outputTokens: Int) -> BandPlan {
     outputTokens == allTokens.queries ? allTokens : classToken
   }
 
+  /// Tokens whose keys and values are read.
+  func reach(_ outputTokens: Int) -> KeyReach { plan(outputTokens).reach }
+
   /// Floating-point operations per image.
   func operations(outputTokens: Int) -> Int {
-    2 * 2 * plan(outputTokens: outputTokens).pairs * heads * headWidth
+    2 * 2 * plan(outputTokens).pairs * heads * headWidth
   }
 
   /// - Parameters:
   ///   - qkv: [B·T, 3I].
   ///   - merged: [B·Q, I], overwritten.
-  ///   - temporary: `scratchCount` floats.
-  func forward(
-    _ pass: LayerPass, qkv: Rows, merged: UnsafeMutablePointer<Float>,
-    temporary: UnsafeMutablePointer<Float>
-  ) {
-    let plan = plan(outputTokens: pass.outputTokens)
+  func forward(_ pass: LayerPass, qkv: Rows, merged: Rows) {
+    let plan = plan(pass.outputTokens)
     for image in 0..<pass.images {
       for head in 0..<heads {
-        let work = work(
-          pass, plan, image: image, head: head, qkv: qkv, output: merged, temporary: temporary)
+        let work = work(pass, plan, image: image, head: head, qkv: qkv, output: merged)
         if let mask = work.mask {
           pass.randomness(.attentionDropout, image: image, part: head)
             .fillKeepMask(mask, count: plan.storage, dropping: dropout)
@@ -82,20 +81,16 @@ final class BandAttention {
   }
 
   /// dQkv [B·T, 3I] from dMerged [B·Q, I]; with Q = 1 only what `forward` read is written.
-  func backward(
-    _ pass: LayerPass, qkv: Rows, dMerged: UnsafeMutablePointer<Float>, dQkv: Rows,
-    temporary: UnsafeMutablePointer<Float>
-  ) {
-    let plan = plan(outputTokens: pass.outputTokens)
+  func backward(_ pass: LayerPass, qkv: Rows, dMerged: Rows, dQkv: Rows) {
+    let plan = plan(pass.outputTokens)
     for image in 0..<pass.images {
       for head in 0..<heads {
-        let work = work(
-          pass, plan, image: image, head: head, qkv: qkv, output: dMerged, temporary: temporary)
+        let work = work(pass, plan, image: image, head: head, qkv: qkv, output: dMerged)
         if let room {
           kept(plan, image: image, head: head).read(
             rows: 1, width: plan.storage, into: Rows(room.base, stride: plan.storage))
         }
-        let dQuery = dQkv.columns(from: head * headWidth).from(row: image * plan.tokens)
+        let dQuery = dQkv.from(row: image * plan.tokens, column: head * headWidth)
         if plan.listLength > 0 {
           work.backwardLists(plan, dQuery: dQuery)
         } else {
@@ -110,16 +105,15 @@ final class BandAttention {
   }
 
   private func work(
-    _ pass: LayerPass, _ plan: BandPlan, image: Int, head: Int, qkv: Rows,
-    output: UnsafeMutablePointer<Float>, temporary: UnsafeMutablePointer<Float>
+    _ pass: LayerPass, _ plan: BandPlan, image: Int, head: Int, qkv: Rows, output: Rows
   ) -> BandHead {
     let slot = (image * heads + head) * plan.storage
-    let inner = heads * headWidth
+    let column = head * headWidth
     return BandHead(
       probabilities: room?.base ?? kept(plan, image: image, head: head).base,
       mask: pass.training && dropout > 0 ? keep + slot : nil,
-      factor: 1 / (1 - dropout), scale: scale, width: headWidth, temporary: temporary,
-      query: qkv.columns(from: head * headWidth).from(row: image * plan.tokens), inner: inner,
-      output: Rows(output + image * plan.queries * inner + head * headWidth, stride: inner))
+      factor: 1 / (1 - dropout), scale: scale, width: headWidth, temporary: temporary.base,
+      query: qkv.from(row: image * plan.tokens, column: column), inner: heads * headWidth,
+      output: output.from(row: image * plan.queries, column: column))
   }
 }

@@ -27,9 +27,8 @@ final class BandPlan {
   let largestTile: Int
   /// True when tiles share keys (or leave some out), so that key gradients are sums over tiles.
   let keysOverlap: Bool
-  /// Tokens that the queries reach: `reach` of them, `step` apart, from token 0 on; all T for Q = T.
-  let reach: Int
-  let step: Int
+  /// Tokens that the queries reach; all T for Q = T.
+  let reach: KeyReach
   let pairs: Int
   /// Per row of the storage: first and last + 1 allowed column, and scores of zero besides.
   let first: UnsafeMutablePointer<Int32>
@@ -52,7 +51,8 @@ final class BandPlan {
           firstQuery: 0, queries: 1, firstKey: 0, keys: seen.count, step: pattern.step, offset: 0,
           row: 0)
       ]
-      (listLength, keysOverlap, reach, step) = (0, false, seen.count, pattern.step)
+      (listLength, keysOverlap) = (0, false)
+      reach = KeyReach(count: seen.count, step: pattern.step)
     } else {
       let (tiling, cost) = BandPlan.cheapestTiling(pattern)
       let longest = BandPlan.longestRun(pattern)
@@ -60,7 +60,7 @@ final class BandPlan {
       tiles = usesLists ? [] : tiling
       listLength = usesLists ? longest : 0
       keysOverlap = tiling.count > pattern.groups
-      (reach, step) = (tokens, 1)
+      reach = KeyReach(count: tokens, step: 1)
     }
     largestTile = tiles.reduce(queries * listLength) { max($0, $1.queries * $1.keys) }
     storage = tiles.reduce(queries * listLength) { $0 + $1.queries * $1.keys }

@@ -16,7 +16,6 @@ final class ClassTokenAttention {
   private let heads: Int
   private let headWidth: Int
   private let dropout: Float
-  private let scratch: Scratch
   private let queries: FloatSlab  // [B, D]
   private let asked: FloatSlab  // [B, H, D]
   private let probabilities: FloatSlab  // before dropout [B, H, T]
@@ -24,6 +23,12 @@ final class ClassTokenAttention {
   private let merged: FloatSlab  // [B, D]
   /// Dropout keep masks [B, H, T].
   private let keep: UnsafeMutablePointer<UInt8>
+  private let shares: ScratchRegion  // after dropout, of one image [H, T]
+  private let dScores: ScratchRegion  // of one image [H, T]
+  private let pairs: ScratchRegion  // dSeen and asked [B, 2, H, D]
+  private let dAsked: ScratchRegion  // [B, H, D]
+  private let dMerged: ScratchRegion  // [B, D]
+  private let dQueries: ScratchRegion  // [B, D]
 
   init(
     width: Int, tokens: Int, capacity: Int, heads: Int, dropout: Float, scratch: Scratch
@@ -33,14 +38,19 @@ final class ClassTokenAttention {
     self.heads = heads
     headWidth = width / heads
     self.dropout = dropout
-    self.scratch = scratch
     queries = FloatSlab(count: capacity * width)
     asked = FloatSlab(count: capacity * heads * width)
     probabilities = FloatSlab(count: capacity * heads * tokens)
     seen = FloatSlab(count: capacity * heads * width)
     merged = FloatSlab(count: capacity * width)
     keep = .allocate(capacity: dropout > 0 ? capacity * heads * tokens : 0)
-    scratch.require(2 * heads * tokens + capacity * (3 * heads + 2) * width)
+    var layout = scratch.layout()
+    shares = layout.floats(heads * tokens)
+    dScores = layout.floats(heads * tokens)
+    pairs = layout.floats(capacity * 2 * heads * width)
+    dAsked = layout.floats(capacity * heads * width)
+    dMerged = layout.floats(capacity * width)
+    dQueries = layout.floats(capacity * width)
   }
 
   deinit { keep.deallocate() }
@@ -94,7 +104,7 @@ final class ClassTokenAttention {
     ck_softmax_rows(p.base, heads, tokens, tokens, scale)
     var shares = p
     if pass.training && dropout > 0 {
-      shares = Rows(scratch.base, stride: tokens)
+      shares = self.shares.rows(stride: tokens)
       let mask = mask(image)
       for head in 0..<heads {
         pass.randomness(.attentionDropout, image: image, part: head)
@@ -117,10 +127,9 @@ final class ClassTokenAttention {
     let gradients = pass.gradients!
     let beta = pass.gradientBeta
     let queries = Rows(queries.base, stride: width)
-    let pairs = scratch.base + 2 * heads * tokens  // dSeen and asked [B, 2, H, D]
-    let dAsked = pairs + images * 2 * heads * width  // [B, H, D]
-    let dMerged = Rows(dAsked + images * heads * width, stride: width)  // [B, D]
-    let dQueries = dMerged.from(row: images)  // [B, D]
+    let (pairs, dAsked) = (pairs.base, dAsked.base)
+    let dMerged = dMerged.rows(stride: width)
+    let dQueries = dQueries.rows(stride: width)
     Linear.backwardWeight(
       rows: images, inputs: width, outputs: width, dY: dOutput, x: Rows(merged.base, stride: width),
       dWeight: gradients + 3 * square, beta: beta)
@@ -171,8 +180,7 @@ final class ClassTokenAttention {
   ) {
     let count = heads * tokens
     let p = probabilities.base + image * count
-    let shares = scratch.base  // [H, T]
-    let dScores = shares + count  // [H, T]
+    let (shares, dScores) = (shares.base, dScores.base)
     let drops = pass.training && dropout > 0
     let mask = drops ? mask(image) : nil
     if let mask {

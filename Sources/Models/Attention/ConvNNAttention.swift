@@ -23,7 +23,7 @@ public final class ConvNNAttention: AttentionLayer {
   private let projections: ConvNNAttentionProjections
   private let neighbours: ConvNNAttentionNeighbours
   private let convolution: ConvNNAttentionConvolution
-  private let scratch: Scratch
+  private let headRows: HeadRows
   /// q, k and v side by side [B·T, 3D].
   private let projected: ActivationSlab
   /// In mixed precision, q and k as the search for neighbours sees them [B·T, 2D].
@@ -40,32 +40,45 @@ public final class ConvNNAttention: AttentionLayer {
   private let rankLists: UnsafeMutablePointer<Int32>
   /// Dropout keep masks [B·Q, D].
   private let keep: UnsafeMutablePointer<UInt8>
+  private let dWeights: ScratchRegion  // of one head [Q, K]
+  private let dMerged: ScratchRegion  // [B·Q, D]
+  private let dQkv: ScratchRegion  // [B·T, 3D]
+  private let dSearched: ScratchRegion  // [B·M, D]
 
-  /// - Parameter candidates: tokens that random sampling would otherwise draw.
-  /// - Throws: `RunError` (configuration) where options and sizes do not fit together.
+  /// - Parameters:
+  ///   - configuration: `validateLayer` accepts it.
+  ///   - candidates: tokens that random sampling would otherwise draw.
   public init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
     scratch: Scratch, candidates given: [Int32]? = nil
-  ) throws {
-    let plan = try ConvNNAttentionPlan(
+  ) {
+    let plan = ConvNNAttentionPlan(
       configuration: configuration, width: width, tokens: tokens, heads: heads, candidates: given)
     self.plan = plan
-    self.scratch = scratch
     parameters = plan.parameters
     needsAllTokens = plan.mixesTokens
     dropout = configuration.attentionDropout
     candidates = ConvNNAttentionCandidates(plan: plan)
-    projections = ConvNNAttentionProjections(plan: plan)
-    neighbours = ConvNNAttentionNeighbours(plan: plan, candidates: candidates)
-    convolution = ConvNNAttentionConvolution(plan: plan, capacity: capacity)
+    var layout = scratch.layout()
+    // Neighbours are chosen, then summed: one place for both.
+    var sums = layout
+    neighbours = ConvNNAttentionNeighbours(plan: plan, candidates: candidates, layout: &layout)
+    convolution = ConvNNAttentionConvolution(plan: plan, layout: &sums, capacity: capacity)
+    layout.skip(past: sums)
+    dWeights = layout.floats(tokens * plan.neighbours)
+    headRows = HeadRows(layout: &layout, tokens: tokens, width: plan.headWidth)
+    layout.beginLine()
+    projections = ConvNNAttentionProjections(plan: plan, layout: &layout, capacity: capacity)
+    dMerged = layout.activations(capacity * tokens * width)
+    dQkv = layout.activations(capacity * tokens * 3 * width)
+    let searchedRows = plan.samples ? capacity * plan.candidateCount : 0
+    dSearched = layout.floats(searchedRows * width)
     let pairs = capacity * heads * tokens * plan.neighbours
     projected = scratch.activations(count: capacity * tokens * 3 * width)
     searching =
       scratch.element == .float
       ? nil : scratch.room(.projected, count: capacity * tokens * 2 * width)
-    searched = KeptRows(
-      scratch, count: plan.samples ? capacity * plan.candidateCount : 0, width: width,
-      place: .candidates)
+    searched = KeptRows(scratch, count: searchedRows, width: width, place: .candidates)
     weights = FloatSlab(count: pairs)
     distances = FloatSlab(count: plan.magnitude == .euclidean ? pairs : 0)
     merged = scratch.activations(count: capacity * tokens * width)
@@ -75,34 +88,12 @@ public final class ConvNNAttention: AttentionLayer {
     rankLists = .allocate(capacity: ranked)
     rankLists.initialize(repeating: 0, count: ranked)
     keep = .allocate(capacity: dropout > 0 ? capacity * tokens * width : 0)
-    scratch.require(
-      temporaryCount + projections.scratchCount(capacity: capacity)
-        + scratch.floats(for: capacity * tokens * width)
-        + scratch.floats(for: capacity * tokens * 3 * width)
-        + (plan.samples ? capacity * plan.candidateCount * width : 0))
   }
 
   deinit {
     tokenLists.deallocate()
     rankLists.deallocate()
     keep.deallocate()
-  }
-
-  /// One image and head: what is beneath the parts, the weights' gradient, the head's rows; whole cache
-  /// lines.
-  private var temporaryCount: Int {
-    (headCount + HeadRows.scratchCount(tokens: plan.tokens, width: plan.headWidth) + 15) / 16 * 16
-  }
-
-  private var headCount: Int { partCount + plan.tokens * plan.neighbours }
-
-  private var partCount: Int {
-    max(
-      ConvNNAttentionNeighbours.scratchCount(plan), ConvNNAttentionConvolution.scratchCount(plan))
-  }
-
-  private var headRows: HeadRows {
-    HeadRows(room: scratch.base + headCount, tokens: plan.tokens, width: plan.headWidth)
   }
 
   public func operations(outputTokens: Int) -> Int {
@@ -123,12 +114,12 @@ public final class ConvNNAttention: AttentionLayer {
 
   /// q as it is searched, of one image and head: rows of candidates, or of all tokens.
   private func queries(
-    _ q: Rows, _ searched: UnsafeMutablePointer<Float>, _ pass: LayerPass, image: Int, head: Int
+    _ q: Rows, _ searched: Rows, _ pass: LayerPass, image: Int, head: Int
   ) -> Rows {
     let extents = ConvNNAttentionProjections.Extents(plan: plan, outputTokens: pass.outputTokens)
     let column = head * plan.headWidth
     return extents.q == .candidates
-      ? Rows(searched + image * plan.candidateCount * plan.width + column, stride: plan.width)
+      ? searched.from(row: image * plan.candidateCount, column: column)
       : q.from(row: image * plan.tokens, column: column)
   }
 
@@ -142,7 +133,7 @@ public final class ConvNNAttention: AttentionLayer {
     candidates.draw(pass)
     projections.forward(
       pass, input: input, qk: qk, v: kept.columns(from: 2 * width), searched: searched.working,
-      candidates: candidates, room: scratch.base + temporaryCount)
+      candidates: candidates)
     if searching != nil { kept.write(rows: pass.images * tokens, width: 2 * width, from: qk) }
     searched.keep(rows: plan.samples ? pass.images * plan.candidateCount : 0)
     let kernels = pass.parameters + plan.convolutionOffset
@@ -160,8 +151,7 @@ public final class ConvNNAttention: AttentionLayer {
         let column = head * headWidth
         neighbours.choose(
           choice, rows: wanted, k: qk.from(row: image * tokens, column: width + column),
-          q: queries(qk, searched.working.base, pass, image: image, head: head),
-          room: scratch.base)
+          q: queries(qk, searched.working, pass, image: image, head: head))
         let y = merged.from(row: image * wanted, column: column)
         let computed = headRows.target(y, .y)
         let unmerged = plan.mixesTokens ? headRows.rows(.merged) : computed
@@ -169,7 +159,7 @@ public final class ConvNNAttention: AttentionLayer {
           choice, slot: slot, rows: wanted, parameters: kernels,
           v: headRows.floats(
             kept.from(row: image * tokens, column: 2 * width + column), count: tokens, .v),
-          y: unmerged, room: scratch.base)
+          y: unmerged)
         if plan.mixesTokens { mergeAsReference(unmerged.base, computed) }
         let mask = drops ? keep + image * wanted * width + column : nil
         computed.keep(
@@ -192,13 +182,10 @@ public final class ConvNNAttention: AttentionLayer {
     let kept = projected.rows(stride: 3 * width)
     let searched = searched.restored(
       rows: plan.samples ? pass.images * plan.candidateCount : 0)
-    let dWeights = scratch.base + partCount  // [Q, K]
-    let gathered = scratch.base + temporaryCount  // [B·M, D]
-    var rest = gathered + projections.scratchCount(capacity: pass.images)
-    let dMerged = Rows(rest, stride: width, element: scratch.element)  // [B·Q, D]
-    rest += scratch.floats(for: rows * width)
-    let dQkv = Rows(rest, stride: 3 * width, element: scratch.element)  // [B·T, 3D]
-    let dSearched = rest + scratch.floats(for: pass.images * tokens * 3 * width)  // [B·M, D]
+    let dWeights = dWeights.base
+    let dMerged = dMerged.rows(stride: width)
+    let dQkv = dQkv.rows(stride: 3 * width)
+    let dSearched = dSearched.rows(stride: width)
     Linear.backwardWeight(
       rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.rows(stride: width),
       dWeight: gradients + last, beta: pass.gradientBeta)
@@ -235,22 +222,21 @@ public final class ConvNNAttention: AttentionLayer {
           choice, slot: slot, rows: wanted, parameters: kernels, gradients: dKernels,
           pointwiseBeta: slot == 0 ? pass.gradientBeta : 1,
           v: headRows.floats(part(kept, 2), count: tokens, .v), dY: unmerged, dWeights: dWeights,
-          dV: headRows.target(dV, .dV), room: scratch.base)
+          dV: headRows.target(dV, .dV))
         headRows.finish(dV, count: tokens, .dV)
         neighbours.backward(
           choice, rows: wanted, k: headRows.floats(part(kept, 1), count: asking, .k),
           q: headRows.floats(
-            queries(kept, searched.base, pass, image: image, head: head), count: searchedTokens, .q),
-          dWeights: dWeights, dK: headRows.target(dK, .dK), dQ: headRows.target(dQ, .dQ),
-          room: scratch.base)
+            queries(kept, searched, pass, image: image, head: head), count: searchedTokens, .q),
+          dWeights: dWeights, dK: headRows.target(dK, .dK), dQ: headRows.target(dQ, .dQ))
         headRows.finish(dK, count: asking, .dK)
         headRows.finish(dQ, count: searchedTokens, .dQ)
       }
     }
     convolution.endBackward(dKernels, accumulate: pass.accumulate)
     projections.backward(
-      pass, input: input, dQkv: dQkv, dSearched: Rows(dSearched, stride: width), dInput: dInput,
-      candidates: candidates, room: gathered)
+      pass, input: input, dQkv: dQkv, dSearched: dSearched, dInput: dInput,
+      candidates: candidates)
   }
 
   /// The reference reads a head's output, stored [T, d], as [d, T].

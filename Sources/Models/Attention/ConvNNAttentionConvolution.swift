@@ -20,8 +20,17 @@ final class ConvNNAttentionConvolution {
   private let dKernel: FloatSlab
   /// Depthwise results that a pointwise map reads [B, H, Q, e].
   private let middle: FloatSlab
+  /// v with its coordinate, and its gradient [T, e].
+  private let extended: ScratchRegion
+  private let dExtended: ScratchRegion
+  /// Gathered rows of a block, and their gradient [block, K·e]; or the gradient of `middle` of one head.
+  private let block: ScratchRegion
+  private let dBlock: ScratchRegion
+  private let dMiddle: ScratchRegion
+  /// Rows of a block: half a megabyte of gathered rows, which stays in the second-level cache.
+  private let blockRows: Int
 
-  init(plan: ConvNNAttentionPlan, capacity: Int) {
+  init(plan: ConvNNAttentionPlan, layout: inout ScratchLayout, capacity: Int) {
     self.plan = plan
     neighbours = plan.neighbours
     outputs = plan.headWidth
@@ -36,17 +45,13 @@ final class ConvNNAttentionConvolution {
     middle = FloatSlab(
       count: plan.convolution == .depthwiseSeparable
         ? capacity * plan.heads * plan.tokens * inputs : 0)
-  }
-
-  /// Rows of a block: half a megabyte of gathered rows, which stays in the second-level cache.
-  private var blockRows: Int { max(1, min(plan.tokens, (1 << 17) / (neighbours * inputs))) }
-
-  /// Values with their coordinate, and the largest temporary of any kind.
-  static func scratchCount(_ plan: ConvNNAttentionPlan) -> Int {
-    let row = plan.neighbours * plan.valueWidth
-    let block = 2 * max(1, min(plan.tokens, (1 << 17) / row)) * row
-    return 2 * plan.tokens * plan.valueWidth
-      + max(plan.convolution == .standard ? block : 0, plan.tokens * plan.valueWidth)
+    extended = layout.floats(plan.tokens * inputs)
+    dExtended = layout.floats(plan.tokens * inputs)
+    blockRows = max(1, min(plan.tokens, (1 << 17) / (neighbours * inputs)))
+    let blockCount = isStandard ? blockRows * neighbours * inputs : 0
+    block = layout.floats(blockCount)
+    dBlock = layout.floats(blockCount)
+    dMiddle = layout.floats(isStandard ? 0 : plan.tokens * inputs)
   }
 
   private var readsCoordinate: Bool {
@@ -72,16 +77,17 @@ final class ConvNNAttentionConvolution {
     }
   }
 
-  /// v, or v with its coordinate, which needs the first T·e floats of scratch.
-  private func values(_ v: Rows, _ room: UnsafeMutablePointer<Float>) -> Rows {
+  /// v, or v with its coordinate.
+  private func values(_ v: Rows) -> Rows {
     guard readsCoordinate else { return v }
+    let extended = extended.rows(stride: inputs)
     let last = Float(max(plan.tokens - 1, 1))
     for token in 0..<plan.tokens {
-      let row = room + token * inputs
+      let row = extended.row(token)
       row.update(from: v.row(token), count: outputs)
       row[outputs] = (2 * Float(token) - Float(plan.tokens - 1)) / last
     }
-    return Rows(room, stride: inputs)
+    return extended
   }
 
   /// - Parameters:
@@ -89,9 +95,9 @@ final class ConvNNAttentionConvolution {
   ///   - v: rows of all T tokens; `y`: [Q, d], overwritten.
   func forward(
     _ choice: ConvNNAttentionChoice, slot: Int, rows: Int, parameters: UnsafePointer<Float>,
-    v: Rows, y: Rows, room: UnsafeMutablePointer<Float>
+    v: Rows, y: Rows
   ) {
-    let values = values(v, room)
+    let values = values(v)
     switch plan.convolution {
     case .depthwise:
       ck_depthwise_neighbours(
@@ -106,7 +112,7 @@ final class ConvNNAttentionConvolution {
         rows: rows, inputs: inputs, outputs: outputs, x: Rows(depthwise, stride: inputs),
         weight: parameters + inputs * neighbours, y: y)
     case .standard:
-      let block = room + 2 * plan.tokens * inputs
+      let block = block.base
       let length = neighbours * inputs
       for first in stride(from: 0, to: rows, by: blockRows) {
         let count = min(blockRows, rows - first)
@@ -132,14 +138,12 @@ final class ConvNNAttentionConvolution {
   func backward(
     _ choice: ConvNNAttentionChoice, slot: Int, rows: Int, parameters: UnsafePointer<Float>,
     gradients: UnsafeMutablePointer<Float>, pointwiseBeta: Float, v: Rows, dY: Rows,
-    dWeights: UnsafeMutablePointer<Float>, dV: Rows, room: UnsafeMutablePointer<Float>
+    dWeights: UnsafeMutablePointer<Float>, dV: Rows
   ) {
-    let values = values(v, room)
-    let dValues =
-      readsCoordinate ? Rows(room + plan.tokens * inputs, stride: inputs) : dV
+    let values = values(v)
+    let dValues = readsCoordinate ? dExtended.rows(stride: inputs) : dV
     let width = plan.convolution == .depthwise ? outputs : inputs
     for token in 0..<plan.tokens { dValues.row(token).update(repeating: 0, count: width) }
-    let block = room + 2 * plan.tokens * inputs
     switch plan.convolution {
     case .depthwise:
       depthwiseBackward(choice, rows: rows, values, dY: dY, dWeights, dValues, width: outputs)
@@ -149,7 +153,7 @@ final class ConvNNAttentionConvolution {
       Linear.backwardWeight(
         rows: rows, inputs: inputs, outputs: outputs, dY: dY, x: depthwise,
         dWeight: gradients + pointwise, beta: pointwiseBeta)
-      let dDepthwise = Rows(block, stride: inputs)
+      let dDepthwise = dMiddle.rows(stride: inputs)
       Linear.backwardInput(
         rows: rows, inputs: inputs, outputs: outputs, dY: dY, weight: parameters + pointwise,
         dX: dDepthwise)
@@ -157,7 +161,7 @@ final class ConvNNAttentionConvolution {
         choice, rows: rows, values, dY: dDepthwise, dWeights, dValues, width: inputs)
     case .standard:
       let length = neighbours * inputs
-      let dBlock = block + blockRows * length
+      let (block, dBlock) = (block.base, dBlock.base)
       for first in stride(from: 0, to: rows, by: blockRows) {
         let count = min(blockRows, rows - first)
         let tokens = choice.tokens + first * neighbours

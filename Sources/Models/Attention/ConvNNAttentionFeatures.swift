@@ -8,18 +8,34 @@ import Tensors
 struct ConvNNAttentionFeatures {
   enum Side { case asking, searched }
 
-  let plan: ConvNNAttentionPlan
-  let side: Side
-  let candidates: ConvNNAttentionCandidates
+  private let plan: ConvNNAttentionPlan
+  private let side: Side
+  private let candidates: ConvNNAttentionCandidates
+  // Where they are not simply the rows of k or q: packed [rows, f], 1 / norm [rows], gradient [rows, f].
+  private let packed: ScratchRegion
+  private let inverse: ScratchRegion
+  private let gradient: ScratchRegion
 
-  /// Features [rows, f] and what their gradient needs.
+  init(
+    plan: ConvNNAttentionPlan, side: Side, candidates: ConvNNAttentionCandidates,
+    layout: inout ScratchLayout
+  ) {
+    self.plan = plan
+    self.side = side
+    self.candidates = candidates
+    let rows = side == .asking ? plan.tokens : plan.candidateCount
+    packed = layout.floats(rows * plan.featureWidth)
+    inverse = layout.floats(rows)
+    gradient = layout.floats(rows * plan.featureWidth)
+  }
+
+  /// Features [rows, f], until the next ones are prepared, and what their gradient needs.
   struct Prepared {
     var rows: Rows
     var count: Int
-    fileprivate var inverse: UnsafeMutablePointer<Float>
-    fileprivate var factor: Float
-    fileprivate var mean: Float
-    fileprivate var deviation: Float
+    fileprivate var factor: Float = 1
+    fileprivate var mean: Float = 0
+    fileprivate var deviation: Float = 0
   }
 
   /// True when the features are not simply the rows of k or q.
@@ -29,11 +45,6 @@ struct ConvNNAttentionFeatures {
   }
   private var hasFeatures: Bool { plan.similarity != .coordinates }
   private var hasCoordinate: Bool { plan.featureWidth != plan.headWidth || !hasFeatures }
-
-  /// Floats of scratch for the features and norms of `rows` rows, and for their gradient.
-  static func scratchCount(plan: ConvNNAttentionPlan, rows: Int) -> Int {
-    rows * (2 * plan.featureWidth + 1)
-  }
 
   /// The unit of coordinates: they are whole numbers where they alone are compared, so that equal
   /// distances tie exactly.
@@ -61,20 +72,11 @@ struct ConvNNAttentionFeatures {
     return whole / last * (plan.similarity == .both ? 1 - plan.lambda : 1)
   }
 
-  /// - Parameters:
-  ///   - source: rows of k or q of this image and head.
-  ///   - room: `scratchCount` floats that stay untouched as long as the result is used.
-  func prepare(
-    _ source: Rows, count: Int, room: UnsafeMutablePointer<Float>
-  ) -> Prepared {
+  /// - Parameter source: rows of k or q of this image and head.
+  func prepare(_ source: Rows, count: Int) -> Prepared {
     let (width, d) = (plan.featureWidth, plan.headWidth)
-    guard packs else {
-      return Prepared(
-        rows: source, count: count, inverse: room, factor: 1, mean: 0, deviation: 0)
-    }
-    var prepared = Prepared(
-      rows: Rows(room, stride: width), count: count, inverse: room + count * width, factor: 1,
-      mean: 0, deviation: 0)
+    guard packs else { return Prepared(rows: source, count: count) }
+    var prepared = Prepared(rows: packed.rows(stride: width), count: count)
     if plan.similarity == .both {
       var (mean, deviation) = (0.0, 0.0)
       ck_mean_and_deviation(&mean, &deviation, source.base, source.stride, plan.tokens, d)
@@ -91,15 +93,14 @@ struct ConvNNAttentionFeatures {
       if hasCoordinate { target[width - 1] = coordinate(row) }
     }
     if plan.magnitude == .cosine {
-      ck_normalize_rows(prepared.rows.base, prepared.inverse, width, count, width)
+      ck_normalize_rows(prepared.rows.base, inverse.base, width, count, width)
     }
     return prepared
   }
 
   /// Where to put the gradient [rows, f] of the features: `dSource` itself where features are its rows.
-  func gradientRows(_ prepared: Prepared, dSource: Rows) -> Rows {
-    packs
-      ? Rows(prepared.inverse + prepared.count, stride: plan.featureWidth) : dSource
+  func gradientRows(dSource: Rows) -> Rows {
+    packs ? gradient.rows(stride: plan.featureWidth) : dSource
   }
 
   /// From the features' gradient (where `gradientRows` said; scratch afterwards) to dSource, which is
@@ -107,11 +108,11 @@ struct ConvNNAttentionFeatures {
   func backward(_ prepared: Prepared, source: Rows, dSource: Rows) {
     guard packs && hasFeatures else { return }
     let d = plan.headWidth
-    let gradient = gradientRows(prepared, dSource: dSource)
+    let gradient = gradient.rows(stride: plan.featureWidth)
     let count = prepared.count
     if plan.magnitude == .cosine {
       ck_normalize_rows_backward(
-        gradient.base, gradient.stride, prepared.rows.base, prepared.rows.stride, prepared.inverse,
+        gradient.base, gradient.stride, prepared.rows.base, prepared.rows.stride, inverse.base,
         count, plan.featureWidth)
     }
     guard plan.similarity == .both else {

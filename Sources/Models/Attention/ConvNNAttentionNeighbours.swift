@@ -17,44 +17,30 @@ struct ConvNNAttentionChoice {
 }
 
 struct ConvNNAttentionNeighbours {
-  let plan: ConvNNAttentionPlan
-  let candidates: ConvNNAttentionCandidates
+  private let plan: ConvNNAttentionPlan
+  private let candidates: ConvNNAttentionCandidates
+  private let scores: ScratchRegion  // [Q, M]
+  private let values: ScratchRegion  // [Q, K]
+  private let lists: ScratchRegion  // [Q, K]
+  private let rowSums: ScratchRegion  // [Q]
+  private let columnSums: ScratchRegion  // [M]
   private let asking: ConvNNAttentionFeatures
   private let searched: ConvNNAttentionFeatures
 
-  init(plan: ConvNNAttentionPlan, candidates: ConvNNAttentionCandidates) {
+  init(
+    plan: ConvNNAttentionPlan, candidates: ConvNNAttentionCandidates, layout: inout ScratchLayout
+  ) {
     self.plan = plan
     self.candidates = candidates
-    asking = ConvNNAttentionFeatures(plan: plan, side: .asking, candidates: candidates)
-    searched = ConvNNAttentionFeatures(plan: plan, side: .searched, candidates: candidates)
-  }
-
-  /// Scores, two lists of chosen pairs, row sums, and both sides' features.
-  static func scratchCount(_ plan: ConvNNAttentionPlan) -> Int {
-    plan.tokens * (plan.candidateCount + 2 * plan.neighbours + 1) + plan.candidateCount
-      + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.tokens)
-      + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.candidateCount)
-  }
-
-  private struct Room {
-    let scores: UnsafeMutablePointer<Float>  // [Q, M]
-    let values: UnsafeMutablePointer<Float>  // [Q, K]
-    let lists: UnsafeMutablePointer<Float>  // [Q, K]
-    let rowSums: UnsafeMutablePointer<Float>  // [Q]
-    let columnSums: UnsafeMutablePointer<Float>  // [M]
-    let asking: UnsafeMutablePointer<Float>
-    let searched: UnsafeMutablePointer<Float>
-
-    init(_ base: UnsafeMutablePointer<Float>, _ plan: ConvNNAttentionPlan) {
-      scores = base
-      values = scores + plan.tokens * plan.candidateCount
-      lists = values + plan.tokens * plan.neighbours
-      rowSums = lists + plan.tokens * plan.neighbours
-      columnSums = rowSums + plan.tokens
-      asking = columnSums + plan.candidateCount
-      searched =
-        asking + ConvNNAttentionFeatures.scratchCount(plan: plan, rows: plan.tokens)
-    }
+    scores = layout.floats(plan.tokens * plan.candidateCount)
+    values = layout.floats(plan.tokens * plan.neighbours)
+    lists = layout.floats(plan.tokens * plan.neighbours)
+    rowSums = layout.floats(plan.tokens)
+    columnSums = layout.floats(plan.candidateCount)
+    asking = ConvNNAttentionFeatures(
+      plan: plan, side: .asking, candidates: candidates, layout: &layout)
+    searched = ConvNNAttentionFeatures(
+      plan: plan, side: .searched, candidates: candidates, layout: &layout)
   }
 
   /// Writes `choice` from the similarities of k and q.
@@ -62,22 +48,16 @@ struct ConvNNAttentionNeighbours {
   /// - Parameters:
   ///   - k: asks; rows of all T tokens, of which the first Q are used (all by a standard deviation).
   ///   - q: is searched; a row per candidate (per token by a standard deviation).
-  func choose(
-    _ choice: ConvNNAttentionChoice, rows: Int, k: Rows, q: Rows,
-    room base: UnsafeMutablePointer<Float>
-  ) {
-    let (neighbours, chosen) = (plan.neighbours, plan.chosen)
-    let room = Room(base, plan)
+  func choose(_ choice: ConvNNAttentionChoice, rows: Int, k: Rows, q: Rows) {
+    let neighbours = plan.neighbours
     let weights = choice.weights
-    if chosen > 0 {
-      let found = UnsafeMutableRawPointer(room.lists).bindMemory(
-        to: Int32.self, capacity: rows * neighbours)
-      let a = asking.prepare(k, count: rows, room: room.asking)
-      let b = searched.prepare(q, count: plan.candidateCount, room: room.searched)
-      score(a, b, room)
-      pick(choice, a, b, room, found)
+    if plan.chosen > 0 {
+      let a = asking.prepare(k, count: rows)
+      let b = searched.prepare(q, count: plan.candidateCount)
+      score(a, b)
+      pick(choice, a, b)
     }
-    if plan.samples { putSelfFirst(choice, rows: rows, values: room.values) }
+    if plan.samples { putSelfFirst(choice, rows: rows) }
     if plan.magnitude == .euclidean {
       choice.distances.update(from: weights, count: rows * neighbours)
     }
@@ -92,52 +72,54 @@ struct ConvNNAttentionNeighbours {
   /// compared), to `choice.ranks`, and their similarities to `choice.weights` [Q, K or K-1].
   private func pick(
     _ choice: ConvNNAttentionChoice, _ a: ConvNNAttentionFeatures.Prepared,
-    _ b: ConvNNAttentionFeatures.Prepared, _ room: Room, _ found: UnsafeMutablePointer<Int32>
+    _ b: ConvNNAttentionFeatures.Prepared
   ) {
     let (count, chosen) = (plan.candidateCount, plan.chosen)
+    let (scores, values) = (scores.base, values.base)
+    let found = UnsafeMutableRawPointer(lists.base).bindMemory(
+      to: Int32.self, capacity: a.count * plan.neighbours)
     let inOrderOfTokens = plan.similarity == .coordinates
     if plan.magnitude != .euclidean && !inOrderOfTokens {
       ck_select_best_first(
-        choice.ranks, choice.weights, room.scores, a.count, count, count, chosen, found, room.values
-      )
+        choice.ranks, choice.weights, scores, a.count, count, count, chosen, found, values)
       return
     }
-    ck_select_largest(found, room.scores, a.count, count, count, chosen)
+    ck_select_largest(found, scores, a.count, count, count, chosen)
     if plan.magnitude == .euclidean {
       // From the rows themselves: the scores' difference of squares has lost the digits of a short
       // distance.
       ck_neighbour_distances(
-        room.values, a.rows.base, a.rows.stride, b.rows.base, b.rows.stride, found, a.count, chosen,
+        values, a.rows.base, a.rows.stride, b.rows.base, b.rows.stride, found, a.count, chosen,
         plan.featureWidth, asking.unit)
       if plan.samples && plan.quirks {
-        overwriteOwnDistances(room.values, found, rows: a.count)
+        overwriteOwnDistances(values, found, rows: a.count)
       }
     } else {
-      ck_gather_columns(room.values, room.scores, count, found, a.count, chosen)
+      ck_gather_columns(values, scores, count, found, a.count, chosen)
     }
     if inOrderOfTokens {
       choice.ranks.update(from: found, count: a.count * chosen)
-      choice.weights.update(from: room.values, count: a.count * chosen)
+      choice.weights.update(from: values, count: a.count * chosen)
     } else {
       ck_order_best_first(
-        choice.ranks, choice.weights, found, room.values, a.count, chosen)
+        choice.ranks, choice.weights, found, values, a.count, chosen)
     }
   }
 
   /// Scores [Q, M], larger is nearer: similarities, or, for distances, 2⟨a, b⟩ - ‖b‖².
   private func score(
-    _ a: ConvNNAttentionFeatures.Prepared, _ b: ConvNNAttentionFeatures.Prepared, _ room: Room
+    _ a: ConvNNAttentionFeatures.Prepared, _ b: ConvNNAttentionFeatures.Prepared
   ) {
-    let scores = room.scores
+    let (scores, rowSums, columnSums) = (scores.base, rowSums.base, columnSums.base)
     let count = plan.candidateCount
     let unit = asking.unit
     let euclidean = plan.magnitude == .euclidean
     var alpha = plan.magnitude == .matmul ? plan.scale * unit * unit : 1
     if euclidean {
       alpha = 2
-      ck_row_squares(room.columnSums, b.rows.base, b.rows.stride, count, plan.featureWidth)
-      for j in 0..<count { room.columnSums[j] = -room.columnSums[j] }
-      for i in 0..<a.count { (scores + i * count).update(from: room.columnSums, count: count) }
+      ck_row_squares(columnSums, b.rows.base, b.rows.stride, count, plan.featureWidth)
+      for j in 0..<count { columnSums[j] = -columnSums[j] }
+      for i in 0..<a.count { (scores + i * count).update(from: columnSums, count: count) }
     }
     Matmul.multiply(
       rows: a.count, columns: count, inner: plan.featureWidth, alpha: alpha, a: a.rows,
@@ -146,7 +128,7 @@ struct ConvNNAttentionNeighbours {
     guard plan.samples else { return }
     // A token is its own first neighbour already; in the reference it takes part again, with a constant.
     if plan.quirks && euclidean {
-      ck_row_squares(room.rowSums, a.rows.base, a.rows.stride, a.count, plan.featureWidth)
+      ck_row_squares(rowSums, a.rows.base, a.rows.stride, a.count, plan.featureWidth)
     }
     for i in 0..<a.count where candidates.position[i] >= 0 {
       let row = scores + i * count
@@ -158,7 +140,7 @@ struct ConvNNAttentionNeighbours {
         for j in 1..<count { least = min(least, row[j]) }
         own.pointee = min(least.nextDown, least - .leastNormalMagnitude)
       } else if euclidean {
-        own.pointee = room.rowSums[i] - 1.1 * 1.1 / (unit * unit)
+        own.pointee = rowSums[i] - 1.1 * 1.1 / (unit * unit)
       } else {
         own.pointee = -0.1
       }
@@ -176,10 +158,9 @@ struct ConvNNAttentionNeighbours {
   }
 
   /// Makes rows of K from the K-1 chosen ones: tokens in `choice.tokens`, values in `choice.weights`.
-  private func putSelfFirst(
-    _ choice: ConvNNAttentionChoice, rows: Int, values: UnsafeMutablePointer<Float>
-  ) {
+  private func putSelfFirst(_ choice: ConvNNAttentionChoice, rows: Int) {
     let (neighbours, chosen) = (plan.neighbours, plan.chosen)
+    let values = values.base
     values.update(from: choice.weights, count: rows * chosen)
     for i in 0..<rows {
       let (tokens, weights) = (choice.tokens + i * neighbours, choice.weights + i * neighbours)
@@ -206,11 +187,9 @@ struct ConvNNAttentionNeighbours {
   /// are scratch afterwards.
   func backward(
     _ choice: ConvNNAttentionChoice, rows: Int, k: Rows, q: Rows,
-    dWeights: UnsafeMutablePointer<Float>, dK: Rows, dQ: Rows,
-    room base: UnsafeMutablePointer<Float>
+    dWeights: UnsafeMutablePointer<Float>, dK: Rows, dQ: Rows
   ) {
     guard plan.comparesFeatures else { return }
-    let room = Room(base, plan)
     let (neighbours, chosen) = (plan.neighbours, plan.chosen)
     let pairs = rows * neighbours
     let d = dWeights
@@ -229,7 +208,7 @@ struct ConvNNAttentionNeighbours {
     }
     var coefficients = d
     if plan.samples {
-      coefficients = room.values
+      coefficients = values.base
       for i in 0..<rows {
         for r in 0..<chosen {
           // A token's similarity with itself is a constant.
@@ -239,17 +218,17 @@ struct ConvNNAttentionNeighbours {
       }
     }
 
-    let a = asking.prepare(k, count: rows, room: room.asking)
-    let b = searched.prepare(q, count: plan.candidateCount, room: room.searched)
-    let dA = asking.gradientRows(a, dSource: dK)
-    let dB = searched.gradientRows(b, dSource: dQ)
+    let a = asking.prepare(k, count: rows)
+    let b = searched.prepare(q, count: plan.candidateCount)
+    let dA = asking.gradientRows(dSource: dK)
+    let dB = searched.gradientRows(dSource: dQ)
     let products = KvtProducts(
       keys: choice.ranks, rows: rows, tokens: plan.candidateCount, neighbours: chosen,
-      width: plan.featureWidth, usesLists: chosen * 3 < plan.candidateCount, dense: room.scores)
+      width: plan.featureWidth, usesLists: chosen * 3 < plan.candidateCount, dense: scores.base)
     products.sums(coefficients, y: b.rows, into: dA)
     products.scatter(coefficients, x: a.rows, into: dB)
     if plan.magnitude == .euclidean {
-      let (rowSums, columnSums) = (room.rowSums, room.columnSums)
+      let (rowSums, columnSums) = (rowSums.base, columnSums.base)
       columnSums.update(repeating: 0, count: plan.candidateCount)
       for i in 0..<rows {
         rowSums[i] = 0

@@ -1,5 +1,4 @@
-// Which ConvNN layer a configuration asks for, checked: sizes, candidates, parameters, operations.
-import Diagnostics
+// Which ConvNN layer a configuration asks for: sizes, candidates, parameters, operations.
 
 // T tokens, Q output tokens, D width, H heads, d = D/H, K neighbours, M candidates.
 
@@ -37,23 +36,14 @@ struct ConvNNAttentionPlan {
   /// What a score is multiplied by.
   var scale: Float { magnitude == .matmul ? 1 / Float(headWidth).squareRoot() : 1 }
 
-  /// - Parameter candidates: candidate tokens to use instead of the configured choice.
-  /// - Throws: `RunError` (configuration) naming the flag that does not fit and what would.
+  /// - Parameters:
+  ///   - c: `validateLayer(tokens:)` accepts it.
+  ///   - candidates: distinct candidate tokens to use instead of the configured choice.
   init(
     configuration c: ModelConfiguration, width: Int, tokens: Int, heads: Int,
     candidates: [Int32]? = nil
-  ) throws {
-    func require(_ holds: Bool, _ message: @autoclosure () -> String) throws {
-      guard holds else { throw RunError.configuration(message()) }
-    }
-    try require(
-      heads > 0 && width % heads == 0,
-      "--convnn_heads \(heads) does not divide the ConvNN layer's width \(width).")
-    try require(
-      c.neighbours > 0, "--K is \(c.neighbours): ConvNNAttention needs at least 1 neighbour.")
-    try require(
-      c.aggregationType != .coordinates,
-      "--aggregation_type Loc leaves nothing to aggregate: choose Col or Loc_Col.")
+  ) {
+    precondition(width % heads == 0 && c.aggregationType != .coordinates)
     self.width = width
     self.tokens = tokens
     self.heads = heads
@@ -78,59 +68,27 @@ struct ConvNNAttentionPlan {
       fixedCandidates = nil
       candidateCount = tokens
     case .random:
-      let wanted = c.sampleCount == -1 ? tokens : c.sampleCount
-      try require(
-        (1...tokens).contains(wanted),
-        "--num_samples is \(c.sampleCount): random sampling takes 1 to \(tokens) tokens, or -1 for all."
-      )
       fixedCandidates = candidates
-      candidateCount = candidates?.count ?? wanted
+      candidateCount = candidates?.count ?? (c.sampleCount == -1 ? tokens : c.sampleCount)
     case .spatial:
-      let linear = quirks || c.spatialLayout == .linear
-      fixedCandidates = try candidates ?? Self.spatialCandidates(c, tokens: tokens, linear: linear)
-      candidateCount = fixedCandidates!.count
+      let chosen = candidates ?? Self.spatialCandidates(c, tokens: tokens)
+      fixedCandidates = chosen
+      candidateCount = chosen.count
     }
     if let fixed = fixedCandidates {
-      try require(
-        Set(fixed).count == fixed.count, "The given candidates name a token twice: \(fixed).")
-      precondition(fixed.allSatisfy { $0 >= 0 && $0 < tokens })
+      precondition(Set(fixed).count == fixed.count && fixed.allSatisfy { $0 >= 0 && $0 < tokens })
     }
-    // A candidate is no neighbour of itself again, but in the reference it may be.
-    let most = !samples ? tokens : quirks ? candidateCount + 1 : candidateCount
-    try require(
-      neighbours <= most,
-      "--K is \(neighbours), but \(samples ? "\(candidateCount) candidates" : "\(tokens) tokens") "
-        + "give at most \(most) neighbours: choose a smaller --K"
-        + (samples ? " or more --num_samples." : "."))
+    precondition(neighbours <= (samples ? c.mostNeighbours(candidates: candidateCount) : tokens))
   }
 
   /// ⌊linspace(pad, size - 1 - pad, N)⌋ along the tokens, or along rows and columns of the patch grid.
-  private static func spatialCandidates(
-    _ c: ModelConfiguration, tokens: Int, linear: Bool
-  ) throws -> [Int32] {
-    let side = Int(Double(tokens - 1).squareRoot().rounded())
-    let size = linear ? tokens : side
-    let pad = c.samplePadding
-    let most = size - 2 * pad
+  private static func spatialCandidates(_ c: ModelConfiguration, tokens: Int) -> [Int32] {
+    let side = c.samplingSide(tokens: tokens)
+    let (pad, most) = (c.samplePadding, side - 2 * c.samplePadding)
     let count = c.sampleCount == -1 ? most : c.sampleCount
-    let what = linear ? "\(tokens) tokens" : "\(side) x \(side) patches"
-    guard linear || side * side == tokens - 1 else {
-      throw RunError.configuration(
-        "--spatial_layout grid needs a square grid of patches, found \(tokens - 1): use linear.")
-    }
-    guard pad >= 0, most > 0 else {
-      throw RunError.configuration("--sample_padding \(pad) leaves nothing of \(what).")
-    }
-    guard (1...most).contains(count) else {
-      throw RunError.configuration(
-        """
-        --num_samples is \(c.sampleCount), but \(what) with --sample_padding \(pad) hold at most \
-        \(most) different samples\(linear ? "" : " a side").
-        Choose 1 to \(most), or -1 for all.
-        """)
-    }
+    precondition((1...most).contains(count))
     let line = (0..<count).map { pad + (count == 1 ? 0 : $0 * (most - 1) / (count - 1)) }
-    guard !linear else { return line.map { Int32($0) } }
+    guard c.samplesGrid else { return line.map { Int32($0) } }
     return line.flatMap { row in line.map { column in Int32(1 + row * side + column) } }
   }
 

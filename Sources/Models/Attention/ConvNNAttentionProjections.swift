@@ -44,23 +44,25 @@ struct ConvNNAttentionProjections {
     subscript(part: Int) -> Extent { [q, k, v][part] }
   }
 
-  let plan: ConvNNAttentionPlan
+  private let plan: ConvNNAttentionPlan
+  /// Input rows of candidates, then their gradient [B·M, D].
+  private let gathered: ScratchRegion
+
+  init(plan: ConvNNAttentionPlan, layout: inout ScratchLayout, capacity: Int) {
+    self.plan = plan
+    gathered = layout.floats(plan.samples ? capacity * plan.candidateCount * plan.width : 0)
+  }
+
   private var width: Int { plan.width }
   private var tokens: Int { plan.tokens }
-
-  /// Floats of scratch for rows of candidates.
-  func scratchCount(capacity: Int) -> Int {
-    plan.samples ? capacity * plan.candidateCount * width : 0
-  }
 
   /// - Parameters:
   ///   - qk: q and k side by side [B·T, 2D], of which only what is needed is written; `v`: [B·T, D]. In
   ///     single precision v follows q and k in the same rows.
   ///   - searched: q of candidates alone [B·M, D], instead of the first D columns of `qk`.
-  ///   - room: `scratchCount` floats.
   func forward(
     _ pass: LayerPass, input: Rows, qk: Rows, v: Rows, searched: Rows,
-    candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
+    candidates: ConvNNAttentionCandidates
   ) {
     let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
     for run in extents.runs.flatMap(Linear.runs(of:)) {
@@ -76,9 +78,8 @@ struct ConvNNAttentionProjections {
       case .all: project(rows: pass.images * tokens, x: input, y: target)
       case .first: project(rows: pass.images, x: firsts(input), y: firsts(target))
       case .candidates:
-        gather(pass, input, candidates, into: room)
-        project(
-          rows: pass.images * candidates.count, x: Rows(room, stride: width), y: searched)
+        let rows = gather(pass, input, candidates)
+        project(rows: pass.images * candidates.count, x: rows, y: searched)
       }
     }
   }
@@ -87,7 +88,7 @@ struct ConvNNAttentionProjections {
   /// `dSearched` is scratch afterwards.
   func backward(
     _ pass: LayerPass, input: Rows, dQkv: Rows, dSearched: Rows, dInput: Rows,
-    candidates: ConvNNAttentionCandidates, room: UnsafeMutablePointer<Float>
+    candidates: ConvNNAttentionCandidates
   ) {
     let extents = Extents(plan: plan, outputTokens: pass.outputTokens)
     // The first run has all tokens and overwrites dInput, the others add to it.
@@ -115,19 +116,18 @@ struct ConvNNAttentionProjections {
           rows: pass.images, inputs: width, outputs: outputs, dY: firsts(dY), weight: weight,
           dX: firsts(dInput), beta: 1)
       case .candidates:
-        let rows = pass.images * candidates.count
-        gather(pass, input, candidates, into: room)
+        let count = pass.images * candidates.count
+        let rows = gather(pass, input, candidates)
         Linear.backwardWeight(
-          rows: rows, inputs: width, outputs: outputs, dY: dSearched,
-          x: Rows(room, stride: width), dWeight: dWeight, beta: pass.gradientBeta)
+          rows: count, inputs: width, outputs: outputs, dY: dSearched, x: rows, dWeight: dWeight,
+          beta: pass.gradientBeta)
         Linear.backwardInput(
-          rows: rows, inputs: width, outputs: outputs, dY: dSearched, weight: weight,
-          dX: Rows(room, stride: width))
+          rows: count, inputs: width, outputs: outputs, dY: dSearched, weight: weight, dX: rows)
         for image in 0..<pass.images {
           for m in 0..<candidates.count {
             ck_add(
               dInput.row(image * tokens + Int(candidates.tokens[m])),
-              room + (image * candidates.count + m) * width, width)
+              rows.row(image * candidates.count + m), width)
           }
         }
       }
@@ -137,16 +137,15 @@ struct ConvNNAttentionProjections {
   private func firsts(_ rows: Rows) -> Rows { rows.every(tokens) }
 
   private func gather(
-    _ pass: LayerPass, _ input: Rows, _ candidates: ConvNNAttentionCandidates,
-    into room: UnsafeMutablePointer<Float>
-  ) {
+    _ pass: LayerPass, _ input: Rows, _ candidates: ConvNNAttentionCandidates
+  ) -> Rows {
+    let rows = gathered.rows(stride: width)
     for image in 0..<pass.images {
       for m in 0..<candidates.count {
         input.from(row: image * tokens + Int(candidates.tokens[m]))
-          .read(
-            rows: 1, width: width,
-            into: Rows(room + (image * candidates.count + m) * width, stride: width))
+          .read(rows: 1, width: width, into: rows.from(row: image * candidates.count + m))
       }
     }
+    return rows
   }
 }

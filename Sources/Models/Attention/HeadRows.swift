@@ -9,17 +9,18 @@ import Tensors
 struct HeadRows {
   enum Place: Int, CaseIterable { case q, k, v, dQ, dK, dV, y, merged }
 
-  /// `scratchCount` floats.
-  let room: UnsafeMutablePointer<Float>
-  let tokens: Int
-  let width: Int
+  private let tokens: Int
+  private let width: Int
+  private let matrices: ScratchRegion
 
-  static func scratchCount(tokens: Int, width: Int) -> Int {
-    Place.allCases.count * tokens * width
+  init(layout: inout ScratchLayout, tokens: Int, width: Int) {
+    self.tokens = tokens
+    self.width = width
+    matrices = layout.floats(Place.allCases.count * tokens * width)
   }
 
   func rows(_ place: Place) -> Rows {
-    Rows(room + place.rawValue * tokens * width, stride: width)
+    matrices.rows(stride: width).from(row: place.rawValue * tokens)
   }
 
   /// `rows` as floats.

@@ -21,14 +21,13 @@ public final class KvtAttention: AttentionLayer {
   private let neighbours: Int
   private let usesLists: Bool
   private let dropout: Float
-  private let projections: BandAttentionProjections
-  private let scratch: Scratch
-  /// q, k and v side by side [B·T, 3D].
-  private let projected: KeptRows
+  private let frame: AttentionFrame
+  /// Scores of all keys, or kept entries spread out [Q, T].
+  private let dense: ScratchRegion
+  /// Kept entries [Q, K]: probabilities after dropout, or their gradient.
+  private let entries: ScratchRegion
   /// Softmax before dropout [B, H, Q, K], of the keys in `index`.
   private let probabilities: FloatSlab
-  /// Merged heads before proj [B·Q, D].
-  private let merged: KeptRows
   /// Chosen keys [B, H, Q, K], ascending.
   private let index: UnsafeMutablePointer<Int32>
   /// Dropout keep masks [B, H, Q, K].
@@ -42,7 +41,6 @@ public final class KvtAttention: AttentionLayer {
     self.width = width
     self.tokens = tokens
     self.heads = heads
-    self.scratch = scratch
     headWidth = width / heads
     neighbours = min(configuration.neighbours, tokens)
     // A pair in a list costs about three times a pair in a dense product, and spreading a fourth.
@@ -52,17 +50,17 @@ public final class KvtAttention: AttentionLayer {
       .linear("qkv.weight", outputs: 3 * width, inputs: width),
       .linear("proj.weight", outputs: width, inputs: width),
     ]
-    projections = BandAttentionProjections(
-      width: width, inner: width, tokens: tokens, keepsOrder: true)
+    var layout = scratch.layout()
+    dense = layout.floats(tokens * tokens)
+    entries = layout.floats(tokens * neighbours)
+    frame = AttentionFrame(
+      scratch: scratch, layout: &layout, width: width, inner: width, tokens: tokens,
+      capacity: capacity, keepsOrder: true)
     let chosen = capacity * heads * tokens * neighbours
-    projected = KeptRows(
-      scratch, count: capacity * tokens, width: 3 * width, place: .projected)
     probabilities = FloatSlab(count: chosen)
-    merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
     index = .allocate(capacity: chosen)
     index.initialize(repeating: 0, count: chosen)
     keep = .allocate(capacity: dropout > 0 ? chosen : 0)
-    scratch.require(temporaryCount + capacity * tokens * 4 * width)
   }
 
   deinit {
@@ -70,96 +68,95 @@ public final class KvtAttention: AttentionLayer {
     keep.deallocate()
   }
 
-  /// One matrix of scores and one of kept entries.
-  private var temporaryCount: Int { tokens * tokens + tokens * neighbours }
+  /// Any token may be among a query's best.
+  private var reach: KeyReach { KeyReach(count: tokens, step: 1) }
+
+  private var scale: Float { 1 / Float(headWidth).squareRoot() }
+  private var factor: Float { 1 / (1 - dropout) }
 
   public func operations(outputTokens: Int) -> Int {
-    projections.operations(outputTokens: outputTokens, reach: tokens)
-      + 2 * outputTokens * (tokens + neighbours) * width + 2 * width * width * outputTokens
+    frame.operations(outputTokens: outputTokens, reach: reach)
+      + 2 * outputTokens * (tokens + neighbours) * width
   }
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
-    let wanted = pass.outputTokens
-    let qkv = projected.working
-    projections.forward(pass, input: input, qkv: qkv, reach: tokens, step: 1)
-    projected.keep(rows: pass.images * tokens)
-    let drops = pass.training && dropout > 0
-    let scale = 1 / Float(headWidth).squareRoot()
-    let dense = scratch.base  // [Q, T]
-    let dropped = scratch.base + tokens * tokens  // [Q, K]
-    for image in 0..<pass.images {
-      for head in 0..<heads {
-        let slot = (image * heads + head) * wanted * neighbours
-        let p = probabilities.base + slot
-        let products = products(slot: slot, rows: wanted)
-        let q = qkv.columns(from: head * headWidth).from(row: image * tokens)
-        Matmul.multiply(
-          rows: wanted, columns: tokens, inner: headWidth, a: q,
-          b: q.columns(from: width), transposeB: true, c: Rows(dense, stride: tokens),
-          keepsOrder: true)
-        ck_select_largest(products.keys, dense, wanted, tokens, tokens, neighbours)
-        ck_gather_columns(p, dense, tokens, products.keys, wanted, neighbours)
-        ck_softmax_rows(p, wanted, neighbours, neighbours, scale)
-        if drops {
-          let mask = keep + slot
-          pass.randomness(.attentionDropout, image: image, part: head)
-            .fillKeepMask(mask, count: wanted * neighbours, dropping: dropout)
-          ck_dropout_rows(dropped, p, mask, wanted, neighbours, neighbours, 1 / (1 - dropout))
+    frame.forward(pass, input: input, output: output, reach: reach) { qkv, merged in
+      for image in 0..<pass.images {
+        for head in 0..<heads {
+          attend(pass, image: image, head: head, qkv: qkv, merged: merged)
         }
-        products.sums(
-          drops ? dropped : p, y: q.columns(from: 2 * width),
-          into: Rows(merged.working.base + image * wanted * width + head * headWidth, stride: width)
-        )
       }
     }
-    Linear.forward(
-      rows: pass.images * wanted, inputs: width, outputs: width,
-      x: merged.keep(rows: pass.images * pass.outputTokens),
-      weight: pass.parameters + 3 * width * width, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
-    let wanted = pass.outputTokens
-    let rows = pass.images * wanted
-    let last = 3 * width * width
-    let qkv = projected.restored(rows: pass.images * tokens)
-    let dMerged = scratch.base + temporaryCount  // [B·Q, D]
-    let dQkv = Rows(dMerged + rows * width, stride: 3 * width)  // [B·T, 3D]
-    Linear.backwardWeight(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, x: merged.kept,
-      dWeight: pass.gradients! + last, beta: pass.gradientBeta)
-    Linear.backwardInput(
-      rows: rows, inputs: width, outputs: width, dY: dOutput, weight: pass.parameters + last,
-      dX: Rows(dMerged, stride: width))
-
-    let drops = pass.training && dropout > 0
-    let factor = 1 / (1 - dropout)
-    let scale = 1 / Float(headWidth).squareRoot()
-    let temporary = scratch.base + tokens * tokens  // [Q, K]
-    for image in 0..<pass.images {
-      for head in 0..<heads {
-        let slot = (image * heads + head) * wanted * neighbours
-        let p = probabilities.base + slot
-        let mask = drops ? keep + slot : nil
-        if let mask { ck_dropout_rows(temporary, p, mask, wanted, neighbours, neighbours, factor) }
-        let products = products(slot: slot, rows: wanted)
-        let q = qkv.columns(from: head * headWidth).from(row: image * tokens)
-        let dQ = dQkv.columns(from: head * headWidth).from(row: image * tokens)
-        let dO = Rows(dMerged + image * wanted * width + head * headWidth, stride: width)
-        products.scatter(drops ? temporary : p, x: dO, into: dQ.columns(from: 2 * width))
-        products.dots(dO, with: q.columns(from: 2 * width), into: temporary)
-        ck_softmax_rows_backward(
-          temporary, p, mask, wanted, neighbours, neighbours, scale, factor)
-        products.sums(temporary, y: q.columns(from: width), into: dQ)
-        products.scatter(temporary, x: q, into: dQ.columns(from: width))
+    frame.backward(
+      pass, input: input, dOutput: dOutput, dInput: dInput, reach: reach
+    ) { qkv, dMerged, dQkv in
+      for image in 0..<pass.images {
+        for head in 0..<heads {
+          attendBackward(
+            pass, image: image, head: head, qkv: qkv, dMerged: dMerged, dQkv: dQkv)
+        }
       }
     }
-    projections.backward(pass, input: input, dQkv: dQkv, dInput: dInput, reach: tokens, step: 1)
+  }
+
+  /// A head's columns of `merged` for one image.
+  private func attend(_ pass: LayerPass, image: Int, head: Int, qkv: Rows, merged: Rows) {
+    let wanted = pass.outputTokens
+    let slot = (image * heads + head) * wanted * neighbours
+    let p = probabilities.base + slot
+    let products = products(slot: slot, rows: wanted)
+    let scores = dense.base
+    let q = qkv.from(row: image * tokens, column: head * headWidth)
+    Matmul.multiply(
+      rows: wanted, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
+      transposeB: true, c: Rows(scores, stride: tokens), keepsOrder: true)
+    ck_select_largest(products.keys, scores, wanted, tokens, tokens, neighbours)
+    ck_gather_columns(p, scores, tokens, products.keys, wanted, neighbours)
+    ck_softmax_rows(p, wanted, neighbours, neighbours, scale)
+    var shares = p
+    if pass.training && dropout > 0 {
+      let mask = keep + slot
+      pass.randomness(.attentionDropout, image: image, part: head)
+        .fillKeepMask(mask, count: wanted * neighbours, dropping: dropout)
+      shares = entries.base
+      ck_dropout_rows(shares, p, mask, wanted, neighbours, neighbours, factor)
+    }
+    products.sums(
+      shares, y: q.columns(from: 2 * width),
+      into: merged.from(row: image * wanted, column: head * headWidth))
+  }
+
+  /// A head's columns of `dQkv` for one image.
+  private func attendBackward(
+    _ pass: LayerPass, image: Int, head: Int, qkv: Rows, dMerged: Rows, dQkv: Rows
+  ) {
+    let wanted = pass.outputTokens
+    let slot = (image * heads + head) * wanted * neighbours
+    let p = probabilities.base + slot
+    let products = products(slot: slot, rows: wanted)
+    let q = qkv.from(row: image * tokens, column: head * headWidth)
+    let dQ = dQkv.from(row: image * tokens, column: head * headWidth)
+    let dO = dMerged.from(row: image * wanted, column: head * headWidth)
+    let mask = pass.training && dropout > 0 ? keep + slot : nil
+    let dScores = entries.base
+    var shares = p
+    if let mask {
+      shares = entries.base
+      ck_dropout_rows(shares, p, mask, wanted, neighbours, neighbours, factor)
+    }
+    products.scatter(shares, x: dO, into: dQ.columns(from: 2 * width))
+    products.dots(dO, with: q.columns(from: 2 * width), into: dScores)
+    ck_softmax_rows_backward(dScores, p, mask, wanted, neighbours, neighbours, scale, factor)
+    products.sums(dScores, y: q.columns(from: width), into: dQ)
+    products.scatter(dScores, x: q, into: dQ.columns(from: width))
   }
 
   private func products(slot: Int, rows: Int) -> KvtProducts {
     KvtProducts(
       keys: index + slot, rows: rows, tokens: tokens, neighbours: neighbours, width: headWidth,
-      usesLists: usesLists, dense: scratch.base)
+      usesLists: usesLists, dense: dense.base)
   }
 }

@@ -13,17 +13,11 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
   public let needsAllTokens = false
   public let buffers: [LayerBuffer]
 
-  private let width: Int
   private let inner: Int
   private let tokens: Int
   private let rotary: RotaryTable?
-  private let projections: BandAttentionProjections
   private let attention: BandAttention
-  private let scratch: Scratch
-  /// q, k (both turned) and v side by side [B·T, 3I].
-  private let projected: KeptRows
-  /// Merged heads before to_out [B·Q, I].
-  private let merged: KeptRows
+  private let frame: AttentionFrame
 
   public convenience init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
@@ -42,9 +36,7 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
     let headWidth = configuration.localHeadWidth
     let window = configuration.localWindow
     precondition(headWidth % 2 == 0 && headWidth > 0 && window > 0)
-    self.width = width
     self.tokens = tokens
-    self.scratch = scratch
     inner = heads * headWidth
     parameters = [
       .linear("to_qkv.weight", outputs: 3 * inner, inputs: width),
@@ -61,69 +53,53 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
       : nil
     // The reference pads with zero tokens up to a multiple of the window, and lets them take part.
     let padded = (tokens + window - 1) / window * window
-    projections = BandAttentionProjections(width: width, inner: inner, tokens: tokens)
+    var layout = scratch.layout()
     attention = BandAttention(
-      scratch: scratch, pattern: .window(tokens: tokens, reach: window), heads: heads,
-      headWidth: headWidth,
-      capacity: capacity, dropout: configuration.attentionDropout,
+      scratch: scratch, layout: &layout, pattern: .window(tokens: tokens, reach: window),
+      heads: heads, headWidth: headWidth, capacity: capacity,
+      dropout: configuration.attentionDropout,
       zeroKeys: quirks ? { max(0, min($0 + window + 1, padded) - tokens) } : nil)
-    projected = KeptRows(
-      scratch, count: capacity * tokens, width: 3 * inner, place: .projected)
-    merged = KeptRows(scratch, count: capacity * tokens, width: inner, place: .merged)
-    scratch.require(attention.scratchCount + capacity * tokens * 4 * inner)
+    frame = AttentionFrame(
+      scratch: scratch, layout: &layout, width: width, inner: inner, tokens: tokens,
+      capacity: capacity)
   }
 
   public func operations(outputTokens: Int) -> Int {
-    let reach = attention.plan(outputTokens: outputTokens).reach
-    return projections.operations(outputTokens: outputTokens, reach: reach)
-      + attention.operations(outputTokens: outputTokens) + 2 * width * inner * outputTokens
+    frame.operations(outputTokens: outputTokens, reach: attention.reach(outputTokens))
+      + attention.operations(outputTokens: outputTokens)
   }
 
   public func forward(_ pass: LayerPass, input: Rows, output: Rows) {
-    let plan = attention.plan(outputTokens: pass.outputTokens)
-    let qkv = projected.working
-    projections.forward(pass, input: input, qkv: qkv, reach: plan.reach, step: plan.step)
-    turn(qkv, pass: pass, plan: plan, direction: 1)
-    projected.keep(rows: pass.images * tokens)
-    attention.forward(pass, qkv: qkv, merged: merged.working.base, temporary: scratch.base)
-    Linear.forward(
-      rows: pass.images * pass.outputTokens, inputs: inner, outputs: width,
-      x: merged.keep(rows: pass.images * pass.outputTokens),
-      weight: pass.parameters + 3 * inner * width, y: output)
+    frame.forward(
+      pass, input: input, output: output, reach: attention.reach(pass.outputTokens)
+    ) { qkv, merged in
+      turn(qkv, pass: pass, direction: 1)
+      attention.forward(pass, qkv: qkv, merged: merged)
+    }
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
-    let plan = attention.plan(outputTokens: pass.outputTokens)
-    let rows = pass.images * pass.outputTokens
-    let last = 3 * inner * width
-    let temporary = scratch.base
-    let dMerged = temporary + attention.scratchCount  // [B·Q, I]
-    let dQkv = Rows(dMerged + rows * inner, stride: 3 * inner)  // [B·T, 3I]
-    Linear.backwardWeight(
-      rows: rows, inputs: inner, outputs: width, dY: dOutput, x: merged.kept,
-      dWeight: pass.gradients! + last, beta: pass.gradientBeta)
-    Linear.backwardInput(
-      rows: rows, inputs: inner, outputs: width, dY: dOutput, weight: pass.parameters + last,
-      dX: Rows(dMerged, stride: inner))
-    attention.backward(
-      pass, qkv: projected.restored(rows: pass.images * tokens), dMerged: dMerged, dQkv: dQkv,
-      temporary: temporary)
-    turn(dQkv, pass: pass, plan: plan, direction: -1)
-    projections.backward(
-      pass, input: input, dQkv: dQkv, dInput: dInput, reach: plan.reach, step: plan.step)
+    frame.backward(
+      pass, input: input, dOutput: dOutput, dInput: dInput,
+      reach: attention.reach(pass.outputTokens)
+    ) { qkv, dMerged, dQkv in
+      attention.backward(pass, qkv: qkv, dMerged: dMerged, dQkv: dQkv)
+      turn(dQkv, pass: pass, direction: -1)
+    }
   }
 
   /// Turns the queries and keys that take part by their positions; back when `direction` is −1.
-  private func turn(_ qkv: Rows, pass: LayerPass, plan: BandPlan, direction: Float) {
+  private func turn(_ qkv: Rows, pass: LayerPass, direction: Float) {
     guard let rotary else { return }
     let headWidth = attention.headWidth
+    let reach = attention.reach(pass.outputTokens)
     for image in 0..<pass.images {
       let query = qkv.row(image * tokens)
       ck_rotary_rows(
         query, rotary.queryCosine, rotary.querySine, pass.outputTokens, qkv.stride, attention.heads,
         headWidth, direction)
       ck_rotary_rows(
-        query + inner, rotary.keyCosine, rotary.keySine, plan.reach, qkv.stride, attention.heads,
+        query + inner, rotary.keyCosine, rotary.keySine, reach.count, qkv.stride, attention.heads,
         headWidth, direction)
     }
   }

@@ -30,6 +30,12 @@ public final class MultiHeadAttention: AttentionLayer {
   /// Dropout keep masks [B, H, T, T]; in mixed precision one [T, T], drawn again by the backward pass.
   private let keep: UnsafeMutablePointer<UInt8>
   private let classToken: ClassTokenAttention
+  // Of one head, padded as scores are: softmax after dropout, then the scores' gradient [T, T]; softmax in
+  // floats where it is kept rounded [T, T].
+  private let dropped: ScratchRegion
+  private let expanded: ScratchRegion
+  private let dMerged: ScratchRegion  // [B·T, D]
+  private let dProjected: ScratchRegion  // [B·T, 3D]
 
   public init(
     configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
@@ -52,9 +58,11 @@ public final class MultiHeadAttention: AttentionLayer {
     classToken = ClassTokenAttention(
       width: width, tokens: tokens, capacity: capacity, heads: heads, dropout: dropout,
       scratch: scratch)
-    scratch.require(
-      2 * tokens * pitch + scratch.floats(for: capacity * tokens * width)
-        + scratch.floats(for: capacity * tokens * 3 * width))
+    var layout = scratch.layout()
+    dropped = layout.floats(tokens * pitch)
+    expanded = layout.floats(tokens * pitch)
+    dMerged = layout.activations(capacity * tokens * width)
+    dProjected = layout.activations(capacity * tokens * 3 * width)
   }
 
   deinit { keep.deallocate() }
@@ -92,13 +100,13 @@ public final class MultiHeadAttention: AttentionLayer {
     let factor = 1 / (1 - dropout)
     let scale = 1 / Float(headWidth).squareRoot()
     let heads = merged.rows(stride: width)
+    let (dropped, expanded) = (dropped.rows(stride: pitch), expanded.rows(stride: pitch))
     for image in 0..<pass.images {
       for head in 0..<self.heads {
         let index = image * self.heads + head
         let kept = kept(index)
         // What is kept as floats is computed in place.
-        let p = kept.element == .float ? kept : Rows(scratch.base, stride: pitch)  // [T, T]
-        let dropped = Rows(scratch.base + tokens * pitch, stride: pitch)  // [T, T]
+        let p = kept.element == .float ? kept : expanded
         let q = qkv.from(row: image * tokens, column: head * headWidth)
         Matmul.multiply(
           rows: tokens, columns: tokens, inner: headWidth, a: q, b: q.columns(from: width),
@@ -129,13 +137,9 @@ public final class MultiHeadAttention: AttentionLayer {
     let all = pass.images * tokens
     let square = width * width
     let qkv = projected.rows(stride: 3 * width)
-    let dropped = Rows(scratch.base, stride: pitch)  // [T, T], then the gradient of the scores
-    let expanded = dropped.from(row: tokens)  // [T, T]
-    let rest = expanded.row(tokens)
-    let element = scratch.element
-    let dMerged = Rows(rest, stride: width, element: element)  // [B·T, D]
-    let dProjected = Rows(  // [B·T, 3D]
-      rest + scratch.floats(for: all * width), stride: 3 * width, element: element)
+    let (dropped, expanded) = (dropped.rows(stride: pitch), expanded.rows(stride: pitch))
+    let dMerged = dMerged.rows(stride: width)
+    let dProjected = dProjected.rows(stride: 3 * width)
 
     Linear.backwardWeight(
       rows: all, inputs: width, outputs: width, dY: dOutput,

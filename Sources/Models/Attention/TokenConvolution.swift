@@ -27,11 +27,19 @@ public final class TokenConvolution: AttentionLayer {
   private let before: Int
   private let after: Int
   private let offsets: Offsets
-  private let scratch: Scratch
   /// U [B, H, Q + k − 1, d], with k for `taps` here and below: zeros before and after the tokens.
   private let padded: KeptRows
   /// Merged heads before W_o [B·Q, D].
   private let merged: KeptRows
+  private let kernel: ScratchRegion  // the taps that count [k, d, d]
+  // Of a forward pass.
+  private let results: ScratchRegion  // Y [B, H, Q + k − 1, d]
+  private let projected: ScratchRegion  // U as it comes from W_x [B·reach, D]
+  // Of a backward pass.
+  private let dKernel: ScratchRegion  // [k, d, d]
+  private let dResults: ScratchRegion  // k − 1 rows of zeros, then dY [B, H, Q + k − 1, d]
+  private let dPadded: ScratchRegion  // [B, H, Q + k − 1, d]
+  private let dense: ScratchRegion  // dMerged [B·Q, D], then dU [B·reach, D]
 
   private struct Offsets {
     let inputBias: Int
@@ -49,7 +57,6 @@ public final class TokenConvolution: AttentionLayer {
     self.width = width
     self.tokens = tokens
     self.heads = heads
-    self.scratch = scratch
     headWidth = width / heads
     kernelSize = configuration.kernelSize
     needsAllTokens = configuration.referenceQuirks
@@ -73,12 +80,19 @@ public final class TokenConvolution: AttentionLayer {
     offsets = Offsets(
       inputBias: width * width, kernel: kernel, kernelBias: output - headWidth, output: output,
       outputBias: output + width * width)
-    let column = capacity * width * (tokens + taps - 1)
     padded = KeptRows(
       scratch, count: capacity * heads * (tokens + taps - 1), width: headWidth, place: .projected)
     merged = KeptRows(scratch, count: capacity * tokens, width: width, place: .merged)
-    scratch.require(
-      2 * square * taps + 2 * column + taps * headWidth + capacity * tokens * width)
+    let column = capacity * width * (tokens + taps - 1)
+    var layout = scratch.layout()
+    self.kernel = layout.floats(taps * square)
+    var forward = layout
+    results = forward.floats(column)
+    projected = forward.floats(capacity * tokens * width)
+    dKernel = layout.floats(taps * square)
+    dResults = layout.floats((taps - 1) * headWidth + column)
+    dPadded = layout.floats(column)
+    dense = layout.floats(capacity * tokens * width)
   }
 
   /// Tokens that the outputs read.
@@ -94,9 +108,8 @@ public final class TokenConvolution: AttentionLayer {
     precondition(wanted == tokens || !needsAllTokens)
     let (d, k) = (headWidth, taps)
     let reach = reach(wanted)
-    let kernel = scratch.base  // [k, d, d]
-    let y = kernel + k * d * d  // [B, H, Q + k − 1, d]
-    let u = Rows(y + pass.images * heads * (wanted + k - 1) * d, stride: width)  // [B·reach, D]
+    let (kernel, y) = (kernel.base, results.base)
+    let u = projected.rows(stride: width)
 
     for run in runs(pass, reach: reach) {
       Linear.forward(
@@ -153,12 +166,9 @@ public final class TokenConvolution: AttentionLayer {
     let length = wanted + k - 1
     let column = pass.images * heads * length
     let accumulate: Int32 = pass.accumulate ? 1 : 0
-    let kernel = scratch.base  // [k, d, d]
-    let dKernel = kernel + k * d * d  // [k, d, d]
-    // dY [B, H, Q + k − 1, d] with zeros after every head, and before the first.
-    let dY = dKernel + k * d * d + (k - 1) * d
-    let dPadded = dY + column * d  // dU [B, H, Q + k − 1, d]
-    let dense = dPadded + column * d  // dMerged [B·Q, D], then dU [B·reach, D]
+    let (kernel, dKernel) = (kernel.base, dKernel.base)
+    let dY = dResults.base + (k - 1) * d
+    let (dPadded, dense) = (dPadded.base, dense.base)
 
     Linear.backwardWeight(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
@@ -171,7 +181,8 @@ public final class TokenConvolution: AttentionLayer {
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
       weight: pass.parameters + offsets.output, dX: Rows(dense, stride: width))
 
-    (dY - (k - 1) * d).update(repeating: 0, count: (k - 1) * d)
+    // Zeros follow every head, and stand before the first.
+    dResults.base.update(repeating: 0, count: (k - 1) * d)
     for index in 0..<pass.images * heads {
       let own = dY + index * length * d
       let source = mergedHead(dense, index: index, rows: wanted)
