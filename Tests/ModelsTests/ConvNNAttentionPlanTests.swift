@@ -37,6 +37,36 @@ import Testing
     #expect(candidates(.grid, 5, quirks: true) == [0, 4, 8, 12, 16])
   }
 
+  @Test("the reference truncates floats: what PyTorch 2.13 makes of torch.linspace(…).long()")
+  func spatialInFloats() {
+    func candidates(_ tokens: Int, _ count: Int, pad: Int, quirks: Bool) -> [Int32] {
+      plan(tokens: tokens) {
+        $0.samplingType = .spatial
+        $0.spatialLayout = .linear
+        $0.sampleCount = count
+        $0.samplePadding = pad
+        $0.referenceQuirks = quirks
+        $0.neighbours = 1
+      }.fixedCandidates!
+    }
+    #expect(
+      candidates(65, 15, pad: 0, quirks: true)
+        == [0, 4, 9, 13, 18, 22, 27, 31, 36, 41, 45, 50, 54, 59, 64])
+    #expect(candidates(65, 15, pad: 0, quirks: false)[7] == 32)
+    #expect(
+      candidates(257, 27, pad: 3, quirks: true) == [
+        3, 12, 22, 31, 41, 51, 60, 70, 79, 89, 99, 108, 118, 127, 137, 147, 156, 166, 176, 185, 195,
+        204, 214, 224, 233, 243, 253,
+      ])
+    #expect(candidates(257, 27, pad: 3, quirks: false)[13] == 128)
+    // torch.linspace(0, 196, 83) has 97 at 41, and no other number that is not the exact one's.
+    let exact = candidates(197, 83, pad: 0, quirks: false)
+    var expected = exact
+    expected[41] = 97
+    #expect(exact[41] == 98 && candidates(197, 83, pad: 0, quirks: true) == expected)
+    #expect(candidates(17, 1, pad: 2, quirks: true) == [2])
+  }
+
   @Test("random candidates: distinct, fixed in evaluation, new for every step and block")
   func random() {
     let plan = plan(tokens: 50) {

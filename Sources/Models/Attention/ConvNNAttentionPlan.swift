@@ -87,9 +87,26 @@ struct ConvNNAttentionPlan {
     let (pad, most) = (c.samplePadding, side - 2 * c.samplePadding)
     let count = c.sampleCount == -1 ? most : c.sampleCount
     precondition((1...most).contains(count))
-    let line = (0..<count).map { pad + (count == 1 ? 0 : $0 * (most - 1) / (count - 1)) }
+    let line =
+      c.referenceQuirks
+      ? floatLine(from: pad, to: side - 1 - pad, count: count)
+      : (0..<count).map { pad + (count == 1 ? 0 : $0 * (most - 1) / (count - 1)) }
     guard c.samplesGrid else { return line.map { Int32($0) } }
     return line.flatMap { row in line.map { column in Int32(1 + row * side + column) } }
+  }
+
+  /// `torch.linspace(first, last, count).long()`: from both ends towards the middle, in floats, which may make
+  /// a whole number the one below.
+  private static func floatLine(from first: Int, to last: Int, count: Int) -> [Int] {
+    guard count > 1 else { return [first] }
+    let step = Float(last - first) / Float(count - 1)
+    return (0..<count).map {
+      let value =
+        $0 < count / 2
+        ? Float(first).addingProduct(step, Float($0))
+        : Float(last).addingProduct(-step, Float(count - 1 - $0))
+      return Int(value)
+    }
   }
 
   /// In the order of the reference's state dict.
