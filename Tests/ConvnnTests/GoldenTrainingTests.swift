@@ -52,51 +52,69 @@ private struct Trajectory: Decodable {
     "convnn_h3_spatial_adam_step", "kvt_adamw_cosine_resize48",
   ]
 
-  @Test(
-    "every step of the reference is followed", arguments: runs,
-    ["1", "2", "3", "1 --fp32_products openblas"])
-  func trajectory(name: String, way: String) throws {
-    let words = way.split(separator: " ").map(String.init)
+  @Test("every step of the reference is followed", arguments: runs)
+  func trajectory(name: String) throws {
     let golden = goldenFolder.appendingPathComponent("training/\(name)")
     let folder = try TemporaryFolder()
     let expected = try JSONDecoder().decode(
       Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
     let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
-    let result = try Program.run(
-      ranks: Int(words[0])!,
-      try flags(golden) + quirks + words.dropFirst() + [
-        "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1", "--shards", "4",
-        "--init_from", golden.appendingPathComponent("init.safetensors").path,
-        "--output_dir", folder.path + "/run",
-      ])
-    try #require(result.code == 0, "\(result.errors)")
-    let steps = try metrics(folder.path + "/run", event: "step")
-    try #require(steps.count == expected.steps.count)
+    let ways = [(1, []), (2, []), (3, []), (1, ["--fp32_products", "openblas"])]
+    let runs = ways.indices.map { "\(folder.path)/run-\($0)" }
+    let results = try Program.run(
+      zip(ways, runs).map { way, run in
+        (
+          way.0,
+          try flags(golden) + quirks + way.1 + [
+            "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1",
+            "--shards", "4", "--init_from", golden.appendingPathComponent("init.safetensors").path,
+            "--output_dir", run,
+          ]
+        )
+      })
+    // All test images as one batch, so that the mean over batches is the one over images.
+    let evaluations = try Program.run(
+      runs.map {
+        (
+          nil,
+          [
+            "evaluate", "--checkpoint", $0 + "/model.safetensors", "--data_path",
+            goldenFolder.path, "--batch_size", "40", "--json",
+          ]
+        )
+      })
+    for (index, way) in ways.enumerated() {
+      try #require(results[index].code == 0, "\(way): \(results[index].errors)")
+      try #require(evaluations[index].code == 0, "\(way): \(evaluations[index].errors)")
+      try compare(runs[index], evaluations[index].output, with: expected, golden, "\(way)")
+    }
+  }
+
+  /// Compares a run, and what an evaluation of its weights says, with the golden record.
+  private func compare(
+    _ run: String, _ evaluation: String, with expected: Trajectory, _ golden: URL, _ way: String
+  ) throws {
+    let steps = try metrics(run, event: "step")
+    try #require(steps.count == expected.steps.count, "\(way)")
     for (step, golden) in zip(steps, expected.steps) {
       // PyTorch in float32 stays within 6e-6 of these float64 runs.
-      #expect(relative(step["loss"], golden[0]) < 2e-5, "loss of step \(step["step"]!)")
-      #expect(relative(step["grad_norm"], golden[1]) < 1e-4, "norm of step \(step["step"]!)")
+      #expect(relative(step["loss"], golden[0]) < 2e-5, "\(way): loss of step \(step["step"]!)")
+      #expect(
+        relative(step["grad_norm"], golden[1]) < 1e-4, "\(way): norm of step \(step["step"]!)")
     }
-    let epochs = try metrics(folder.path + "/run", event: "epoch")
-    try #require(epochs.count == expected.epochs.count)
+    let epochs = try metrics(run, event: "epoch")
+    try #require(epochs.count == expected.epochs.count, "\(way)")
     for (index, epoch) in epochs.enumerated() {
       for (key, value) in expected.reported(epoch: index) {
-        #expect(relative(epoch[key], value) < 1e-4, "\(key) of epoch \(epoch["epoch"]!)")
+        #expect(relative(epoch[key], value) < 1e-4, "\(way): \(key) of epoch \(epoch["epoch"]!)")
       }
     }
-    // All test images as one batch, so that the mean over batches is the one over images.
     let last = try #require(expected.epochs.last)
-    let weights = folder.path + "/run/model.safetensors"
-    let evaluation = try Program.run([
-      "evaluate", "--checkpoint", weights, "--data_path", goldenFolder.path, "--batch_size", "40",
-      "--json",
-    ])
-    try #require(evaluation.code == 0, "\(evaluation.errors)")
-    let measured = try JSONSerialization.jsonObject(with: Data(evaluation.output.utf8))
+    let measured = try JSONSerialization.jsonObject(with: Data(evaluation.utf8))
     let values = try #require(measured as? [String: Any])
-    #expect(relative(values["loss"], last[2]) < 1e-4)
-    #expect(relative(values["top1"], last[3]) < 1e-4)
-    let ours = try SafetensorsFile(path: weights)
+    #expect(relative(values["loss"], last[2]) < 1e-4, "\(way)")
+    #expect(relative(values["top1"], last[3]) < 1e-4, "\(way)")
+    let ours = try SafetensorsFile(path: run + "/model.safetensors")
     let final = try SafetensorsFile(
       path: golden.appendingPathComponent("final.safetensors").path)
     #expect(Set(ours.tensors.map(\.name)) == Set(final.tensors.map(\.name)))
@@ -106,7 +124,7 @@ private struct Trajectory: Decodable {
       #expect(ours[tensor.name]?.shape == tensor.shape)
       let distance = zip(a, b).reduce(0.0) { $0 + pow(Double($1.0) - Double($1.1), 2) }
       let size = b.reduce(0.0) { $0 + pow(Double($1), 2) }
-      #expect(distance.squareRoot() <= 5e-4 * size.squareRoot(), "\(tensor.name)")
+      #expect(distance.squareRoot() <= 5e-4 * size.squareRoot(), "\(way): \(tensor.name)")
     }
   }
 
@@ -121,32 +139,40 @@ private struct Trajectory: Decodable {
     let expected = try JSONDecoder().decode(
       Trajectory.self, from: Data(contentsOf: golden.appendingPathComponent("trajectory.json")))
     let quirks = expected.config.needsQuirks ? ["--reference_quirks"] : []
-    func losses(_ run: String, ranks: Int = 1, from weights: String) throws -> [Double] {
-      let result = try Program.run(
-        ranks: ranks,
-        try flags(golden) + quirks + [
-          "--use_amp", "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every", "1",
-          "--shards", "4", "--init_from", weights, "--output_dir", "\(folder.path)/\(run)",
-        ])
-      try #require(result.code == 0, "\(result.errors)")
-      let steps = try metrics("\(folder.path)/\(run)", event: "step")
-      try #require(steps.count == expected.steps.count)
-      return steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue }
+    func losses(_ runs: [(ranks: Int, weights: String)]) throws -> [[Double]] {
+      let outputs = runs.map { _ in "\(folder.path)/\(UUID().uuidString)" }
+      let results = try Program.run(
+        zip(runs, outputs).map { run, output in
+          (
+            run.ranks,
+            try flags(golden) + quirks + [
+              "--use_amp", "--data_path", goldenFolder.path, "--shuffle", "False", "--log_every",
+              "1", "--shards", "4", "--init_from", run.weights, "--output_dir", output,
+            ]
+          )
+        })
+      return try zip(results, outputs).map { result, output in
+        try #require(result.code == 0, "\(result.errors)")
+        let steps = try metrics(output, event: "step")
+        try #require(steps.count == expected.steps.count)
+        return steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue }
+      }
     }
     let weights = golden.appendingPathComponent("init.safetensors").path
-    let alone = try losses("1", from: weights)
-    #expect(try losses("3", ranks: 3, from: weights) == alone)
+    let unchanged = try losses([(1, weights), (3, weights)])
+    let alone = unchanged[0]
+    #expect(unchanged[1] == alone)
     #expect(zip(alone, expected.steps).contains { relative($0, $1[0]) > 2e-5 })
     if expected.config.layer == "Attention" {
       for (loss, step) in zip(alone, expected.steps) { #expect(relative(loss, step[0]) < 0.02) }
       return
     }
-    var all = alone
-    for seed in 1...7 {
+    let changed = try (1...7).map { seed in
       let changed = "\(folder.path)/init-\(seed).safetensors"
       try change(weights, by: 0x1p-9, seed: UInt64(seed), to: changed)
-      all += try losses("changed-\(seed)", from: changed)
+      return (ranks: 1, weights: changed)
     }
+    let all = alone + (try losses(changed)).joined()
     func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
     #expect(relative(mean(all), mean(expected.steps.map { $0[0] })) < 0.02)
   }

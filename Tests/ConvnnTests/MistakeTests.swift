@@ -18,7 +18,7 @@ struct Mistake: CustomTestStringConvertible, Sendable {
   }
 }
 
-@Suite("Mistakes", .serialized) struct MistakeTests {
+@Suite("Mistakes") struct MistakeTests {
   static let small = [
     "--dataset", "shapes", "--resize", "16", "--patch_size", "8", "--num_layers", "1", "--d_hidden",
     "24", "--d_mlp", "24", "--batch_size", "32", "--max_steps", "1", "--no_progress",

@@ -45,20 +45,29 @@ import Testing
         "Attention --fp32_products \($0.rawValue) --d_hidden 128 --d_mlp 160"
       })
   func ranks(layer: String) throws {
+    // Three steps an epoch: 7 steps and 3 epochs' lines.
+    try expectSameBits(
+      layer, steps: 7, lines: 10,
+      ways: [(1, 1), (8, 1), (2, 1), (5, 1), (3, 1), (2, 2), (4, 1), (1, 3)])
+  }
+
+  private func expectSameBits(
+    _ layer: String, steps: Int, lines: Int, ways: [(ranks: Int, threads: Int)]
+  ) throws {
     let folder = try TemporaryFolder()
     let words = layer.split(separator: " ").map(String.init)
-    var all: [(String, [String])] = []
-    for (ranks, threads) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (8, 1), (2, 2), (1, 3)] {
-      let run = folder.path + "/\(ranks)x\(threads)"
-      let result = try Program.run(
-        ranks: ranks,
-        Self.flags(words[0], steps: 7, folder: run) + words.dropFirst()
-          + ["--threads", "\(threads)"])
-      try #require(result.code == 0, "\(result.errors)")
-      all.append((try Self.weights(run), try Self.numbers(run)))
-    }
-    // Three steps an epoch: 7 steps and 3 epochs' lines.
-    #expect(all[0].1.count == 10)
+    let runs = ways.map { "\(folder.path)/\($0.ranks)x\($0.threads)" }
+    let results = try Program.run(
+      zip(ways, runs).map { way, run in
+        (
+          way.ranks,
+          Self.flags(words[0], steps: steps, folder: run) + words.dropFirst()
+            + ["--threads", "\(way.threads)"]
+        )
+      })
+    for result in results { try #require(result.code == 0, "\(result.errors)") }
+    let all = try runs.map { (try Self.weights($0), try Self.numbers($0)) }
+    #expect(all[0].1.count == lines)
     #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
   }
 
@@ -72,33 +81,24 @@ import Testing
 
   @Test("every layer trains with the same bits", arguments: otherLayers)
   func layers(layer: String) throws {
-    let folder = try TemporaryFolder()
-    let words = layer.split(separator: " ").map(String.init)
-    var all: [(String, [String])] = []
-    for (ranks, threads) in [(1, 1), (2, 2), (3, 1)] {
-      let run = folder.path + "/\(ranks)x\(threads)"
-      let result = try Program.run(
-        ranks: ranks,
-        Self.flags(words[0], steps: 2, folder: run) + words.dropFirst()
-          + ["--threads", "\(threads)"])
-      try #require(result.code == 0, "\(result.errors)")
-      all.append((try Self.weights(run), try Self.numbers(run)))
-    }
-    #expect(all[0].1.count == 3)
-    #expect(all.allSatisfy { $0.0 == all[0].0 && $0.1 == all[0].1 })
+    try expectSameBits(layer, steps: 2, lines: 3, ways: [(1, 1), (2, 2), (3, 1)])
   }
 
   @Test("the size of buckets changes nothing and is told") func buckets() throws {
     let folder = try TemporaryFolder()
     var all: [(String, [String])] = []
     let cases = [(1, "auto"), (2, "1"), (2, "2"), (2, "100"), (2, "auto"), (3, "1"), (3, "auto")]
-    for (ranks, size) in cases {
-      let run = "\(folder.path)/\(ranks)-\(size)"
-      // 2.1 million parameters, 8 MB: sizes of 1, 4 and 16 MB differ in the number of buckets.
-      let result = try Program.run(
-        ranks: ranks,
-        Self.flags("Attention", steps: 2, folder: run)
-          + ["--d_hidden", "256", "--d_mlp", "1536", "--bucket_mb", size])
+    let runs = cases.map { "\(folder.path)/\($0)-\($1)" }
+    // 2.1 million parameters, 8 MB: sizes of 1, 4 and 16 MB differ in the number of buckets.
+    let results = try Program.run(
+      zip(cases, runs).map {
+        (
+          ranks: $0.0,
+          arguments: Self.flags("Attention", steps: 2, folder: $1)
+            + ["--d_hidden", "256", "--d_mlp", "1536", "--bucket_mb", $0.1]
+        )
+      })
+    for (((ranks, size), run), result) in zip(zip(cases, runs), results) {
       try #require(result.code == 0, "\(result.errors)")
       all.append((try Self.weights(run), try Self.numbers(run)))
       let told = try #require(try metrics(run, event: "start").first?["bucket_mb"] as? Int)

@@ -20,7 +20,7 @@ import Testing
     // An evaluation of seconds, after one step.
     func flags(_ folder: String) -> [String] {
       [
-        "--dataset", "shapes", "--resize", "64", "--patch_size", "4", "--num_layers", "2",
+        "--dataset", "shapes", "--resize", "32", "--patch_size", "4", "--num_layers", "2",
         "--batch_size", "16", "--max_steps", "1", "--num_epochs", "1", "--log_every", "1",
         "--output_dir", folder,
       ]

@@ -67,10 +67,13 @@ no_processes() { [[ -z $(processes "$1") ]]; }
 status() { sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p" "$1/status.json"; }
 reached() { [[ -r $1/metrics.jsonl ]] && grep -q "\"step\":$2," "$1/metrics.jsonl"; }
 weights() { cksum <"$1/model.safetensors"; }
-# Weights of the run that nothing disturbs.
+# Weights of the run that nothing disturbs. The first test that wants them makes it.
 undisturbed() {
-  [[ -e $work/whole/model.safetensors ]] ||
-    "$launch" -np 1 "${tiny[@]}" --output_dir "$work/whole" 2>/dev/null
+  {
+    flock 9
+    [[ -e $work/whole/model.safetensors ]] ||
+      "$launch" -np 1 "${tiny[@]}" --output_dir "$work/whole" 2>/dev/null 9>&-
+  } 9>"$work/whole.lock"
   weights "$work/whole"
 }
 
@@ -1041,7 +1044,7 @@ test_what_mpirun_tells_of_ranks() {
 test_an_mpirun_that_waits_for_a_lost_host_is_ended() {
   # It has told of the stall, and waits; a process of its own holds its stderr open.
   stand_in ssh <<<'exit 0'
-  stand_in mpirun <<<'echo $$ >"$pid"; sleep 600 & sleep 0.5
+  stand_in mpirun <<<'echo $$ >"$pid"; tail -f "$pid" >&2 & sleep 0.5
     echo "Stalled: rank 0 on a waited 6 s for rank 1 in a gather." >&2; trap "" TERM; wait'
   export pid=$folder/pid
   local begin=$SECONDS
@@ -1049,7 +1052,7 @@ test_an_mpirun_that_waits_for_a_lost_host_is_ended() {
   equals 'exit code' "$code" 14
   ((SECONDS - begin < 40)) || problem "it took $((SECONDS - begin)) s"
   [[ ! -e /proc/$(<"$pid") ]] || problem 'mpirun is still there'
-  within 5 no_processes 'sleep 600'
+  within 5 no_processes "$pid"
 }
 
 test_connections_that_fail_before_the_run_begins() {
@@ -1236,10 +1239,11 @@ test_a_batch_script_makes_room_for_the_launcher() {
 test_a_signal_when_rank_0_is_on_another_host() {
   # Its reports are there, not here; and it must not be asked before it listens.
   stand_in ssh <<<'exit 0'
-  stand_in mpirun <<<'sleep 1; trap "echo asked >&2; exit 15" USR1
+  stand_in mpirun <<<': >"$folder/ran"; sleep 1; trap "echo asked >&2; exit 15" USR1
     echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 300; i++)); do sleep 0.1; done'
+  export folder
   PATH=$folder/bin:$PATH start --host a:1,b:1 --grace 20 --output_dir "$folder/run"
-  sleep 0.7
+  within 20 test -e "$folder/ran"
   kill -TERM "$launched"
   finish
   equals 'exit code' "$code" 15
@@ -1346,21 +1350,32 @@ test_the_next_start_sweeps_up() {
 
 # ---- all of them -------------------------------------------------------------------------------
 
-passed=0 failed=0
+# Says what became of the test, in one piece: others run beside it.
+tell() {
+  ((ended)) || problem 'it has ended early'
+  if ((${#problems[@]})); then
+    printf '%s\n' "FAILED  ${name//_/ }" "${problems[@]/#/        }"
+  else
+    echo "$name" >>"$work/passed"
+    echo "passed  ${name//_/ } ($((SECONDS - before)) s)"
+  fi
+}
+
+# They wait more than they compute, so several run at a time.
+touch "$work/passed"
+count=0
 for name in $(declare -F | sed -n 's/^declare -f test_//p'); do
   [[ $name == *"${1-}"* ]] || continue
-  folder=$work/$name problems=()
+  while (($(jobs -rp | wc -l) >= 4)); do wait -n; done
+  folder=$work/$name problems=() ended=0 before=$SECONDS count=$((count + 1))
   mkdir -p "$folder"
-  before=$SECONDS
-  "test_$name"
-  if ((${#problems[@]} == 0)); then
-    passed=$((passed + 1))
-    echo "passed  ${name//_/ } ($((SECONDS - before)) s)"
-  else
-    failed=$((failed + 1))
-    echo "FAILED  ${name//_/ }"
-    printf '        %s\n' "${problems[@]}"
-  fi
+  (
+    trap tell EXIT
+    "test_$name"
+    ended=1
+  ) &
 done
-echo "$passed passed, $failed failed"
-((failed == 0 && passed > 0))
+wait
+passed=$(wc -l <"$work/passed")
+echo "$passed passed, $((count - passed)) failed"
+((passed > 0 && passed == count))
