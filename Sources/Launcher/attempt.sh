@@ -13,7 +13,7 @@ version_of_status() { stat -c '%i %y' "$(output_folder)/status.json" 2>/dev/null
 
 # Starts mpirun once, for attempt number $1 of this run (from 0), and returns its exit code.
 attempt() {
-  local line=("${mpirun[@]}") code=0 folder errors tick
+  local line=("${mpirun[@]}") code=0 child folder errors tick
   status_before=$(version_of_status)
   if ((per_rank_logs)); then
     folder=$(output_folder)/logs
@@ -28,26 +28,27 @@ attempt() {
   line+=("$program" "$command" "${flags[@]}")
   # mpirun ends when this script is killed, and the ranks end with mpirun.
   ! command -v setpriv >/dev/null || line=(setpriv --pdeathsig "$end_signal" "${line[@]}")
-  # Bash starts what runs beside it with SIGINT ignored.
-  [[ $end_signal == TERM ]] || line=(env --default-signal=INT --block-signal=TERM "${line[@]}")
-  rm -f "$notes"/*
+  # The worker is deaf; mpirun must not be.
+  if env --default-signal true 2>/dev/null; then
+    local hearing=(--default-signal=INT,TERM,HUP,USR1,USR2,XCPU)
+    [[ $end_signal == TERM ]] || hearing+=(--block-signal=TERM)
+    line=(env "${hearing[@]}" "${line[@]}")
+  fi
+  rm -f "$notes"/{lost,new,over,usage,daemons,ended,told}
   note new
   exec {errors}> >(quiet_mpirun)
   # A session of its own: a terminal's Ctrl-C reaches this script only.
   setsid "${line[@]}" </dev/null 2>&"$errors" {errors}>&- &
   child=$!
   exec {errors}>&-
-  # Those that came before there was anybody to pass them on to.
-  pass_signals
-  wait_for "$child" || code=$?
-  ((timer == 0)) || kill "$timer" 2>/dev/null || true
-  # Not `wait`, which the filter's own signals would end.
+  # Quiet: bash would tell of a child that was killed.
+  wait "$child" 2>/dev/null || code=$?
   for ((tick = 0; tick < 300; tick++)); do
     [[ ! -e $notes/told ]] || break
     ((tick != 100)) || end_leftovers "$child"
     sleep 0.05
   done
-  child=0
+  count_signals
   return "$code"
 }
 

@@ -116,9 +116,9 @@ look_at_hosts() {
     } &
     looks+=($!)
     # Every one is a process of this host.
-    ((${#looks[@]} < 64)) || { wait_for "${looks[0]}" || true; looks=("${looks[@]:1}"); }
+    ((${#looks[@]} < 64)) || { wait "${looks[0]}" || true; looks=("${looks[@]:1}"); }
   done
-  for look in "${looks[@]}"; do wait_for "$look" || true; done
+  for look in "${looks[@]}"; do wait "$look" || true; done
   for host in "${others[@]}"; do
     if [[ -e $notes/hosts/$host.failed && ! -s $notes/hosts/$host.lacks ]]; then
       # It may have ended the look as well.

@@ -9,6 +9,7 @@
 #   daemons there once mpirun has told that it cannot start its helpers on other hosts
 #   ended   there once the launcher itself has ended an mpirun that did not end
 #   told    there once the filter has passed everything on
+#   signals a line for each signal to the launcher
 
 # Whether the run of this attempt has told of itself.
 has_begun() { [[ ! -e $notes/new ]]; }
@@ -27,7 +28,8 @@ noise+='|mca_btl_tcp_|Read -1, expected|plm:(rsh|ssh): Warning: setpgid'
 # it better. What they tell goes into the notes.
 quiet_mpirun() {
   # Ends with mpirun, not with a terminal, a pipe or a process group.
-  trap '' HUP INT TERM USR1 USR2 PIPE
+  be_deaf
+  trap '' PIPE
   local line block='' framed=0 said='' closed=0
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line == --------------------* ]]; then
@@ -110,11 +112,10 @@ note_end() {
   end_mpirun "${2:-15}" </dev/null >/dev/null 2>&1 &
 }
 
-# Ends the mpirun of this attempt, which has told of an end, unless it ends within $1 seconds. What takes notes
-# does that, not the launcher: a signal to say so could meet bash where it cannot bear one.
+# Ends the mpirun of this attempt, which has told of an end, unless it ends within $1 seconds.
 end_mpirun() {
   local process tick
-  process=$(sessions_of_launcher)
+  process=$(session_of "$worker")
   for ((tick = 0; tick < 5 * $1; tick++)); do
     # Without the folder nobody has taken that back.
     [[ -n $process && (-e $notes/over || ! -d $notes) ]] && kill -0 "$process" && kill -0 $$ || return 0
@@ -122,16 +123,5 @@ end_mpirun() {
   done
   note ended
   # An mpirun that is ending already does not end sooner for being asked.
-  if grep -qs ' connect ' "$notes/lost"; then
-    kill -"$end_signal" "$process"
-    sleep 3
-  fi
-  kill -KILL "$process"
-}
-
-# Children of the launcher that lead a session: mpirun alone.
-sessions_of_launcher() {
-  # A process may end meanwhile.
-  { cat /proc/[0-9]*/stat 2>/dev/null || true; } |
-    awk -v launcher=$$ '{process = $1; sub(/.*\) /, "")} $2 == launcher && $4 == process {print process}'
+  if grep -qs ' connect ' "$notes/lost"; then end_process "$process"; else kill -KILL "$process"; fi
 }

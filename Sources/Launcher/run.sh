@@ -37,7 +37,10 @@ replace() {
 # Waits before restart number $1, ends early on a signal.
 back_off() {
   local seconds=$(($1 < 6 ? $1 * $1 : 30)) second
-  for ((second = 0; second < seconds && signals == 0; second++)); do sleep 1 || true; done
+  for ((second = 0; second < seconds && signals == 0; second++)); do
+    sleep 1
+    count_signals
+  done
 }
 
 run() {
@@ -59,13 +62,17 @@ run() {
   compose_mpirun
   notes=''
   trap on_exit EXIT
-  trap on_signal INT TERM HUP USR1 USR2 XCPU
-  allow_root
-  sweep_leftovers
   local name
   name=$(name_of_notes)
   notes=$(mktemp -d "$name$$.XXXXXX") ||
     fail 10 "no folder for notes can be made in ${TMPDIR:-/tmp}. Mend that, or name another one: TMPDIR."
+  run_guarded make_attempts
+}
+
+# The worker: starts mpirun, and starts it again where that helps. Exits with the documented code.
+make_attempts() {
+  allow_root
+  sweep_leftovers
   look_at_hosts
   end_if_signalled
   local number code mpirun_code started kills reason last row=0 step=-1 begun=0 from=''
