@@ -1088,6 +1088,23 @@ test_a_signal_counts_from_the_first_moment() {
   done
 }
 
+test_a_signal_while_the_launcher_asks_something() {
+  # The Nth time that it does so: bash may lose a signal then, or fail on it.
+  local -x asked=$folder/asked launcher=$folder/launcher at uname
+  uname=$(command -v uname)
+  stand_in uname <<<'until [[ -s $launcher ]]; do sleep 0.01; done
+    echo >>"$asked"
+    if (($(wc -l <"$asked") == at)); then kill -TERM "$(<"$launcher")"; sleep 0.1; fi
+    exec "$uname" "$@"'
+  for at in 1 2 3; do
+    rm -rf "$folder/run" "$asked" "$launcher"
+    PATH=$folder/bin:$PATH start -np 1 "${tiny[@]}" --max_steps 0 --num_epochs 1000 --output_dir "$folder/run"
+    echo "$launched" >"$launcher"
+    finish
+    [[ $code == 15 || ($code == 143 && ! -e $folder/run) ]] || problem "time $at: exit code $code, ${err:0:200}"
+  done
+}
+
 test_a_signal_while_hosts_are_looked_at() {
   # Such a look takes a second.
   stand_in ssh <<<'[[ $1 != -G ]] || exit 1; : >"$folder/looks"; sleep 1; cat >/dev/null; : >"$folder/looked"'
