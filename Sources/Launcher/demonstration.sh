@@ -15,22 +15,33 @@ demonstrate() {
     grep -qsE '"exit_code":1[56]\>' "$newest/status.json"; then
     folder=$newest
   fi
-  # Where that is impossible the program says why.
-  if ((!dry_run)); then
-    { mkdir -p "$folder" && echo "${demonstration[*]}" >"$folder/.demonstration"; } 2>/dev/null || true
-  fi
   command=train
   flags=("${demonstration[@]}" --output_dir "$folder" ${flags[@]+"${flags[@]}"})
-  demonstration_folder=${folder#"$PWD"/}
+  demonstration_folder=$folder
   run
+}
+
+# Notes which flags its folder is of. Where that is impossible the program says why.
+mark_demonstration() {
+  [[ -n ${demonstration_folder-} ]] || return 0
+  { mkdir -p "$demonstration_folder" && echo "${demonstration[*]}" >"$demonstration_folder/.demonstration"; } \
+    2>/dev/null || true
+}
+
+# A demonstration that has not begun leaves no folder.
+drop_demonstration() {
+  [[ -n ${demonstration_folder-} ]] || return 0
+  local files=("$demonstration_folder"/*)
+  [[ -e ${files[0]} ]] || { rm "$demonstration_folder/.demonstration" && rmdir "$demonstration_folder"; } 2>/dev/null || true
 }
 
 # What the demonstration has left, and what to try next.
 show_results() {
   [[ -n ${demonstration_folder-} ]] || return 0
+  local folder=${demonstration_folder#"$PWD"/}
   cat >&2 <<EOF
 
-Left in $demonstration_folder:
+Left in $folder:
   report.html              the run on one page, for a browser
   train_eval_results.txt   loss and accuracy of every epoch
   metrics.jsonl            the same and every tenth step, for programs
@@ -40,6 +51,6 @@ Left in $demonstration_folder:
 Try next:
   ./launch --dataset shapes --resize 32 --patch_size 4 --layer ConvNNAttention --num_epochs 3
   ./launch data cifar10 --data_path Data && ./launch --resize 32 --patch_size 4
-  ./launch -np 1 evaluate --checkpoint $demonstration_folder/best.safetensors --dataset shapes
+  ./launch -np 1 evaluate --checkpoint $folder/best.safetensors --dataset shapes
 EOF
 }

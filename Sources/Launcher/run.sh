@@ -75,6 +75,7 @@ make_attempts() {
   sweep_leftovers
   look_at_hosts
   end_if_signalled
+  mark_demonstration
   local number code mpirun_code started kills reason last row=0 step=-1 begun=0 from=''
   for ((number = 0; ; number++)); do
     started=$SECONDS mpirun_code=0 kills=$(out_of_memory_kills)
@@ -110,6 +111,7 @@ on_exit() {
   local code=$?
   ((BASHPID == $$)) || return 0
   [[ -z $notes ]] || rm -rf "$notes"
+  drop_demonstration
   # A signal has also ended something that this script had called.
   ((signals == 0 || code < 128)) || exit 16
   ((code)) || show_results

@@ -552,6 +552,16 @@ test_the_demonstration_goes_on_where_a_signal_stopped_it() {
   echo "${demonstration[*]}" >"$demo-002/.demonstration"
   echo '{"state":"done","step":3,"epoch":1,"exit_code":0,"reason":""}' >"$demo-002/status.json"
   contains 'done' "$("$copy/launch" --dry_run)" "--output_dir $demo-003 "
+  # What never begins leaves no folder, whoever ends it.
+  stand_in mpirun <<<'exit 10'
+  PATH=$folder/bin:$PATH "$copy/launch" 2>/dev/null
+  equals 'refused by the program' "$?" 10
+  PATH=$folder/bin:$PATH "$copy/launch" --host , 2>/dev/null
+  equals 'refused by the launcher' "$?" 10
+  [[ ! -e $demo-003 ]] || problem 'it left a folder'
+  stand_in mpirun <<<'until [[ $1 == --output_dir ]]; do shift; done; touch "$2/status.json"; exit 10'
+  PATH=$folder/bin:$PATH "$copy/launch" 2>/dev/null
+  equals 'of which flags' "$(<"$demo-003/.demonstration")" "${demonstration[*]}"
 }
 
 test_builds_when_a_source_is_newer() {
