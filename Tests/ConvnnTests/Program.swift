@@ -1,5 +1,6 @@
 // Runs the built program as a user would, alone or under mpirun.
 import Foundation
+import TestSupport
 import Testing
 
 struct ProgramResult {
@@ -46,14 +47,21 @@ enum Program {
     return results
   }
 
-  /// One run whose ranks have arguments of their own, as on hosts that differ.
+  /// One run whose ranks have arguments of their own, as on hosts that differ. (mpirun's own way to do that, with
+  /// colons, ends it with a segmentation fault in Open MPI 5.0.7.)
   static func run(
     each arguments: [[String]], environment: [String: String] = [:]
   ) throws -> ProgramResult {
-    let ranks = arguments.map { ["-np", "1", path] + $0 }
-    let process = try start(
-      mpirun + ranks.joined(separator: [":"]), environment: environment, in: nil)
-    return process.finish()
+    let folder = try TemporaryFolder()
+    for (rank, words) in arguments.enumerated() {
+      let lines = ([path] + words).map { $0 + "\0" }.joined()
+      try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(folder.path)/\(rank)"))
+    }
+    let start = "mapfile -d '' -t words <\"$0/$OMPI_COMM_WORLD_RANK\"; exec \"${words[@]}\""
+    let ranks = ["-np", "\(arguments.count)", "bash", "-c", start, folder.path]
+    return try withExtendedLifetime(folder) {
+      try Self.start(mpirun + ranks, environment: environment, in: nil).finish()
+    }
   }
 
   /// By itself it binds the first two ranks to the first two cores, in every run that there is at the time.

@@ -31,7 +31,12 @@ public enum FuzzStop {
     for (signalNumber, before) in caught {
       withUnsafePointer(to: before) { _ = sigaction(signalNumber, $0, nil) }
     }
-    if case .success = result, isPending { raise(number.load(ordering: .relaxed)) }
+    if case .success = result, isPending {
+      let pending = number.load(ordering: .relaxed)
+      // Libraries of networks, which MPI may bring, have handlers of their own.
+      signal(pending, SIG_DFL)
+      raise(pending)
+    }
     return try result.get()
   }
 
