@@ -5,7 +5,7 @@
 # output in some. What writes the files ends with the rank, not with its signals.
 keep_log='folder=$0/rank.$OMPI_COMM_WORLD_RANK
 mkdir -p "$folder" || exec "$@"
-go_on() { trap "" HUP INT TERM USR1 USR2 XCPU; exec tee "$folder/$1"; }
+go_on() { trap "" '"${heard[*]}"'; exec tee "$folder/$1"; }
 exec "$@" > >(go_on stdout) 2> >(go_on stderr >&2)'
 
 # Which file status.json is now: a run puts a new one in its place whenever it writes it.
@@ -30,7 +30,7 @@ attempt() {
   ! command -v setpriv >/dev/null || line=(setpriv --pdeathsig "$end_signal" "${line[@]}")
   # The worker is deaf; mpirun must not be.
   if env --default-signal true 2>/dev/null; then
-    local hearing=(--default-signal=INT,TERM,HUP,USR1,USR2,XCPU)
+    local hearing=("${heard[@]/#/--default-signal=}")
     [[ $end_signal == TERM ]] || hearing+=(--block-signal=TERM)
     line=(env "${hearing[@]}" "${line[@]}")
   fi

@@ -5,13 +5,16 @@
 # How many there have been: in the main process and its deputy; in the worker after `count_signals`.
 signals=0 first_signal=0 worker=''
 
-be_deaf() { trap '' INT TERM HUP USR1 USR2 XCPU; }
+# Those that ask for a checkpoint, and then for an end.
+heard=(INT TERM HUP USR1 USR2 XCPU)
+
+be_deaf() { trap '' "${heard[@]}"; }
 
 # Runs the command $1 as the worker, and ends as it does.
 run_guarded() {
   local deputy code=0
   exec {deputy}> >(be_deputy)
-  trap on_signal INT TERM HUP USR1 USR2 XCPU
+  trap on_signal "${heard[@]}"
   {
     be_deaf
     exec {deputy}>&-

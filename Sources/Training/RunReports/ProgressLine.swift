@@ -13,7 +13,7 @@ struct ProgressLine {
     self.stepsPerEpoch = stepsPerEpoch
   }
 
-  /// What follows is no work on images, or has been.
+  /// Forgets the time until now, in which there was other work than steps.
   mutating func restart() { speed.restart() }
 
   /// - Returns: the line, if it is time for one.
