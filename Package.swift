@@ -26,7 +26,10 @@ func system(_ name: String, pkgConfig: String, debian package: String) -> Target
 
 let package = Package(
   name: "convnn",
-  products: [.executable(name: "convnn", targets: ["convnn"])],
+  products: [
+    .executable(name: "convnn", targets: ["convnn"]),
+    .executable(name: "convnn-launch", targets: ["Launcher"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
@@ -46,6 +49,7 @@ let package = Package(
     .target(name: "CKernels", cSettings: strictC),
 
     stage("Diagnostics", []),
+    stage("Conventions", []),
     stage("Tensors", ["CKernels", "COpenBLAS", "Diagnostics"]),
     stage("TensorFiles", ["CXXHash", "Diagnostics"]),
     stage(
@@ -54,23 +58,27 @@ let package = Package(
         "Tensors", "CKernels", "CJPEGDecoding", "CTurboJPEG", "CPNG", "CXXHash", "Diagnostics",
       ]),
     stage("Models", ["Tensors", "TensorFiles", "CKernels", "Diagnostics"]),
-    stage("Collectives", ["Tensors", "CKernels", "CMessagePassing", "Diagnostics"]),
+    stage("Collectives", ["Tensors", "CKernels", "CMessagePassing", "Conventions", "Diagnostics"]),
     stage("Optimizers", ["Tensors", "CKernels", "Diagnostics"]),
     stage("Reports", ["TensorFiles", "Diagnostics"]),
     stage(
       "Training",
       [
         "Tensors", "TensorFiles", "Datasets", "Models", "Collectives", "Optimizers", "Reports",
-        "CKernels", "Diagnostics",
+        "CKernels", "Conventions", "Diagnostics",
       ]),
     .executableTarget(
       name: "convnn",
       dependencies: [
         "Training", "Tensors", "TensorFiles", "Datasets", "Models", "Collectives", "Optimizers",
-        "Reports", "Diagnostics", "CKernels",
+        "Reports", "Conventions", "Diagnostics", "CKernels",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+    // Needs no MPI: it says what is wrong with it.
+    .executableTarget(
+      name: "Launcher", dependencies: ["Reports", "Conventions", "Diagnostics"],
+      resources: [.embedInCode("look-around.sh")], swiftSettings: strict),
 
     .target(
       name: "TestSupport", dependencies: ["TensorFiles", "Tensors", "Diagnostics"],
@@ -99,6 +107,7 @@ let package = Package(
         "Training", "Models", "Datasets", "Collectives", "Optimizers", "Reports", "TensorFiles",
         "Tensors", "Diagnostics",
       ]),
+    suite("LauncherTests", ["Launcher", "Reports", "Conventions", "Diagnostics"]),
     suite("ConvnnTests", ["convnn", "Training", "Models", "Datasets", "TensorFiles"]),
   ],
   swiftLanguageModes: [.v6]

@@ -1,5 +1,6 @@
-// All ranks of a run, and the small messages between them.
 import CMessagePassing
+// All ranks of a run, and the small messages between them.
+import Conventions
 import Diagnostics
 import Foundation
 
@@ -255,7 +256,7 @@ extension ProcessGroup {
   private func stop(stalledAt place: String, waitingFor names: String) -> Never {
     tell(
       """
-      Stalled: rank \(rank) on \(hostName) waited \(wholeSeconds(stallTimeout)) s for rank \(names) in \(place).
+      \(RunConventions.stallPrefix)rank \(rank) on \(hostName) waited \(wholeSeconds(stallTimeout)) s for rank \(names) in \(place).
       Look at that rank's host and log; --stall_timeout sets the time. Ending the run.
       """)
     abort(ExitCode.stalled.rawValue)

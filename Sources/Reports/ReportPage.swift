@@ -1,5 +1,6 @@
 // report.html: a run on one page, in one file that needs no other.
 import Foundation
+import TensorFiles
 
 /// What the page tells beside `metrics.jsonl`.
 public struct ReportPage: Sendable {
@@ -48,7 +49,7 @@ public struct ReportPage: Sendable {
     <meta charset="utf-8"/>
     <meta name="viewport" content="width=device-width, initial-scale=1"/>
     <meta name="color-scheme" content="light dark"/>
-    <title>\(Markup.escape(title)): \(Markup.escape(status.state))</title>
+    <title>\(Markup.escape(title))\(Self.titleEnd(status.state))
     <style>
     \(reportStyle)</style>
     </head>
@@ -65,6 +66,23 @@ public struct ReportPage: Sendable {
     """
   }
 
+  private static func titleEnd(_ state: String) -> String { ": \(Markup.escape(state))</title>" }
+  private static func mark(_ state: String, _ style: String) -> String {
+    "<strong class=\"state \(style)\">\(Markup.escape(state))</strong>"
+  }
+
+  /// Writes into the page of a run that died, and cannot say so itself, how that was.
+  ///
+  /// - Throws: `RunError` (configuration) when the file is as it was.
+  public static func markAsFailed(file path: String, reason: String) throws {
+    guard let page = FileManager.default.contents(atPath: path) else { return }
+    let failed = mark("failed", "failed") + " (\(Markup.escape(reason)))"
+    let text = String(decoding: page, as: UTF8.self)
+      .replacingOccurrences(of: titleEnd("running"), with: titleEnd("failed"))
+      .replacingOccurrences(of: mark("running", "running"), with: failed)
+    try AtomicFile.write(Data(text.utf8), to: path)
+  }
+
   private func header(_ history: RunHistory, _ status: Status, _ written: Date) -> String {
     let states = ["running", "done", "failed", "preempted"]
     let style = states.contains(status.state) ? status.state : "running"
@@ -74,7 +92,7 @@ public struct ReportPage: Sendable {
     var text = """
       <header>
       <h1>\(Markup.escape(title))</h1>
-      <p><strong class="state \(style)">\(Markup.escape(status.state))</strong> \(epoch), \
+      <p>\(Self.mark(status.state, style)) \(epoch), \
       step \(grouped(status.step)). Written \(time).</p>
 
       """

@@ -22,15 +22,27 @@ public func writeStatus(
 /// Step and epoch that a `status.json` tells, if it does.
 public func statusPosition(ofFile path: String) -> (step: Int, epoch: Int)? {
   struct Position: Decodable { let step, epoch: Int }
-  return FileManager.default.contents(atPath: path)
-    .flatMap { try? JSONDecoder().decode(Position.self, from: $0) }.map { ($0.step, $0.epoch) }
+  return decode(Position.self, path).map { ($0.step, $0.epoch) }
 }
 
 /// The state that a `status.json` tells, if it does.
 public func statusState(ofFile path: String) -> String? {
   struct State: Decodable { let state: String }
-  return FileManager.default.contents(atPath: path)
-    .flatMap { try? JSONDecoder().decode(State.self, from: $0) }?.state
+  return decode(State.self, path)?.state
+}
+
+/// The exit code that a `status.json` tells, if it does.
+public func statusExitCode(ofFile path: String) -> Int? {
+  struct Code: Decodable {
+    let code: Int
+    enum CodingKeys: String, CodingKey { case code = "exit_code" }
+  }
+  return decode(Code.self, path)?.code
+}
+
+private func decode<Value: Decodable>(_ type: Value.Type, _ path: String) -> Value? {
+  FileManager.default.contents(atPath: path)
+    .flatMap { try? JSONDecoder().decode(type, from: $0) }
 }
 
 /// In one piece of no less than the old length, so that nothing of the old text is left.

@@ -1,5 +1,6 @@
-// Everything that a run depends on.
 import Collectives
+// Everything that a run depends on.
+import Conventions
 import Datasets
 import Diagnostics
 import Foundation
@@ -20,7 +21,7 @@ public struct RunConfiguration: Sendable {
   public var imagenetTransform = ImageFraming.standard
   public var badImages = BadImagePolicy.stop
 
-  public var batchSize = 256
+  public var batchSize = RunConventions.batchSize
   public var epochs = 150
   public var maxSteps = 0
   public var criterion = Criterion.crossEntropy
@@ -73,12 +74,8 @@ public struct RunConfiguration: Sendable {
 
   public init() {}
 
-  /// The largest power of two <= batch / 8, at most 16, at least 2.
   public var resolvedShards: Int {
-    if shards > 0 { return shards }
-    var value = 2
-    while value < 16 && value * 2 <= batchSize / 8 { value *= 2 }
-    return value
+    shards > 0 ? shards : RunConventions.shards(ofBatch: batchSize)
   }
 
   /// At most 300 tokens a pass: enough rows for the matrix products to run at full speed, and little

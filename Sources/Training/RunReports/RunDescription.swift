@@ -1,4 +1,5 @@
 // A run in words: args.txt, model.txt, the first lines and the head of report.html.
+import Conventions
 import Foundation
 import Models
 import Reports
@@ -35,7 +36,7 @@ struct RunDescription {
       facts: Self.facts(trainer, gigaOperations: gigaOperations), flags: flags)
     architecture = Self.architecture(c, layout, gigaOperations: gigaOperations)
     summary = """
-      \(c.model.layer.rawValue), \(layout.count) parameters; \(c.dataset.rawValue), \
+      \(c.model.layer.rawValue), \(layout.count)\(RunConventions.parametersMark)\(c.dataset.rawValue), \
       \(trainer.train.count) + \(trainer.test.count) images of \(c.model.imageSize) px; \
       \(counted(trainer.group.size, "rank")) x \(counted(c.threads, "thread")), \
       \(c.resolvedShards) shards, micro-batch \

@@ -1,5 +1,6 @@
-// `convnn bench`: how fast this machine trains, and how near that is to its own limit.
 import ArgumentParser
+// `convnn bench`: how fast this machine trains, and how near that is to its own limit.
+import Conventions
 import Diagnostics
 import Foundation
 import Models
@@ -38,7 +39,7 @@ struct BenchCommand: ParsableCommand {
     let earlier = try compare.map(BenchTable.earlier) ?? [:]
     var base = try flags.configuration()
     base.fitWithoutData()
-    if flags.training.batchSize == nil { base.batchSize = 64 }
+    if flags.training.batchSize == nil { base.batchSize = RunConventions.benchBatchSize }
     let models = flags.model.layer == nil ? Self.everyLayer(base) : [(Self.name(base.model), base)]
     let cases = flags.training.useAMP ? models.flatMap(Self.inBothPrecisions) : models
     try KernelChoice.settle(flags, comparesBLAS: true)

@@ -1,6 +1,7 @@
-// The flags of the machine and of the parallel run, and of output.
 import ArgumentParser
 import Collectives
+// The flags of the machine and of the parallel run, and of output.
+import Conventions
 import Diagnostics
 import Tensors
 import Training
@@ -112,7 +113,9 @@ struct OutputFlags: ParsableArguments {
   var trace = false
 
   func apply(to c: inout RunConfiguration) {
-    c.outputFolder = outputFolder ?? "./Output/\(c.model.layer.rawValue)-\(c.dataset.rawValue)"
+    c.outputFolder =
+      outputFolder
+      ?? RunConventions.outputFolder(layer: c.model.layer.rawValue, dataset: c.dataset.rawValue)
     if let initFrom { c.initFrom = initFrom }
     resume.put(&c.resume)
     checkpointEvery.put(&c.checkpointEvery)

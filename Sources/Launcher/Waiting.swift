@@ -1,0 +1,30 @@
+// The one place where the launcher waits: for signals, for children, for what they say, and for a moment.
+import Foundation
+
+extension Signals {
+  /// Waits until one of the descriptors has something to read or is at its end, a signal comes or a child ends, or
+  /// the moment is there.
+  ///
+  /// - Returns: The descriptors that can be read.
+  func wait(for descriptors: [Int32] = [], until moment: Double?) -> Set<Int32> {
+    var polled = ([descriptor] + descriptors).map {
+      pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+    }
+    var timeout: Int32 = -1
+    if let moment {
+      timeout = Int32(min(max(0, (moment - Clock.seconds()) * 1000).rounded(.up), 3.6e6))
+    }
+    guard poll(&polled, nfds_t(polled.count), timeout) > 0 else {
+      take()
+      return []
+    }
+    take()
+    return Set(polled.dropFirst().filter { $0.revents != 0 }.map(\.fd))
+  }
+
+  /// Waits so many seconds, or until there has been a request.
+  func pause(seconds: Double) {
+    let end = Clock.seconds() + seconds
+    while count == 0, Clock.seconds() < end { _ = wait(until: end) }
+  }
+}
