@@ -46,7 +46,7 @@ final class ChildProcess {
     let variables =
       (environment ?? ProcessInfo.processInfo.environment)
       .map { strdup("\($0.key)=\($0.value)") } + [nil]
-    defer { (arguments + variables).forEach { free($0) } }
+    defer { for word in arguments + variables { free(word) } }
     var process: pid_t = 0
     let number = posix_spawnp(&process, words[0], &actions, &attributes, arguments, variables)
     guard number == 0 else { throw POSIXError(.init(rawValue: number) ?? .EIO) }

@@ -57,7 +57,7 @@ private final class RunningCommand {
         words, input: text.readEnd, output: pipes[0].writeEnd, errors: pipes[1].writeEnd)
     else { return nil }
     self.child = child
-    pipes.forEach { $0.closeWriteEnd() }
+    for pipe in pipes { pipe.closeWriteEnd() }
   }
 
   var descriptors: [Int32] { pipes.filter(\.isOpen).map(\.readEnd) }

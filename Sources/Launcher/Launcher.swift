@@ -27,12 +27,6 @@ import Foundation
     }
   }
 
-  private init(repository: String, program: String, mpi: String) {
-    self.repository = repository
-    self.program = program
-    self.mpi = mpi
-  }
-
   private func main(_ words: [String]) throws -> Int32 {
     var options = try RunOptions(words)
     let wantsHelp = words.contains("-h") || words.contains("--help")
