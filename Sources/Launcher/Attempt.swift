@@ -21,7 +21,7 @@ struct Attempt {
   func run(
     _ words: [String], environment: [String: String], blocked: [Int32], helper: String
   ) throws -> Outcome {
-    let pipe = LinePipe()
+    let pipe = try LinePipe()
     let child: ChildProcess
     do {
       child = try ChildProcess(
@@ -42,7 +42,7 @@ struct Attempt {
     var readsUntil: Double?
     while !child.hasEnded || pipe.isOpen {
       let moments = [stop.nextMoment, endsAt, leftoversEndAt, readsUntil].compactMap { $0 }
-      _ = signals.wait(for: pipe.isOpen ? [pipe.readEnd] : [], until: moments.min())
+      signals.wait(for: pipe.isOpen ? [pipe.readEnd] : [], until: moments.min())
       for line in pipe.takeLines() { output.take(line).forEach(say) }
       let now = Clock.seconds()
       if child.hasEnded {

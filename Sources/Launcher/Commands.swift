@@ -25,7 +25,7 @@ extension Signals {
         next += 1
       }
       guard !running.isEmpty else { break }
-      _ = wait(for: running.flatMap(\.descriptors), until: nil)
+      wait(for: running.flatMap(\.descriptors), until: nil)
       running.removeAll { command in
         guard let result = command.result() else { return false }
         results[command.index] = result
@@ -45,18 +45,19 @@ extension Signals {
 private final class RunningCommand {
   let index: Int
   private let child: ChildProcess
-  private let pipes = [LinePipe(), LinePipe()]
+  private let pipes: [LinePipe]
   private var lines: [[String]] = [[], []]
 
   /// nil if it cannot be started.
   init?(_ words: [String], index: Int, input: String?) {
     self.index = index
-    let text = LinePipe()
-    guard text.fill(input ?? ""),
+    guard let pipes = try? [LinePipe(), LinePipe()], let text = try? LinePipe(),
+      text.fill(input ?? ""),
       let child = try? ChildProcess(
         words, input: text.readEnd, output: pipes[0].writeEnd, errors: pipes[1].writeEnd)
     else { return nil }
     self.child = child
+    self.pipes = pipes
     for pipe in pipes { pipe.closeWriteEnd() }
   }
 

@@ -41,7 +41,7 @@ import Foundation
       return handOver(flags, options)
     }
     let environment = ProcessInfo.processInfo.environment
-    let signals = Signals(inSlurm: SlurmAllocation(environment) != nil)
+    let signals = try Signals(inSlurm: SlurmAllocation(environment) != nil)
     let run = try Run(
       options, flags, program: program, mpiVersion: try mpiVersion(options),
       environment: environment, signals: signals, machine: .current())

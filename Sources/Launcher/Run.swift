@@ -106,15 +106,15 @@ final class Run {
       environment[RunConventions.attemptVariable] = "\(begun)"
       let version = folder.versionOfStatus
       let outcome = try attempt(number, mpirun)
-      try failIfItCannotStart(outcome, number)
-      code = documentedCode(outcome, statusBefore: version)
-      guard code == ExitCode.stalled.rawValue || code == ExitCode.rankDied.rawValue else { break }
+      let verdict = Verdict(
+        outcome, flags, folder, isNewStatus: folder.versionOfStatus != version,
+        signals: signals.count, ranOutOfMemory: Machine.outOfMemoryKills() > kills)
+      if let error = try reasonNotToStart(verdict, isFirst: number == 0) { throw error }
+      code = verdict.code
+      guard let loss = verdict.loss else { break }
       if outcome.output.hasBegun { begun += 1 }
-      let reason = reasonOfLoss(outcome, code, killsBefore: kills)
-      say("Lost after \(Int(Clock.seconds() - start)) s: \(reason).")
-      if flags.command == "train" {
-        folder.markAsFailed(code == ExitCode.stalled.rawValue ? .stalled : .rankDied, reason)
-      }
+      say("Lost after \(Int(Clock.seconds() - start)) s: \(verdict.reason).")
+      if flags.command == "train" { folder.markAsFailed(loss, verdict.reason) }
       guard number < options.maxRestarts, signals.count == 0 else { break }
       let last = folder.lastStep
       row = last > step ? 1 : row + 1
@@ -184,101 +184,35 @@ final class Run {
     plan = try Plan(options, flags, hosts: hosts, slurm: slurm, machine: machine)
   }
 
-  // MARK: Ends
-
-  /// mpirun's code in terms of the documented ones.
-  private func documentedCode(_ outcome: Attempt.Outcome, statusBefore: String?) -> Int32 {
-    if hasPreempted(outcome, statusBefore: statusBefore) { return ExitCode.preempted.rawValue }
-    let isUnspecific = outcome.exitCode >= 126 || outcome.exitCode == 1
-    if case .stalled = outcome.output.loss {
-      // mpirun may have had to be killed.
-      return isUnspecific ? ExitCode.stalled.rawValue : outcome.exitCode
-    }
-    // 14 is MPI's own in version 5, when it cannot begin or loses a connection.
-    if isUnspecific || outcome.exitCode == ExitCode.stalled.rawValue {
-      return ExitCode.rankDied.rawValue
-    }
-    if outcome.exitCode == 0, flags.trains, folder.state == "running" {
-      return ExitCode.rankDied.rawValue
-    }
-    return outcome.exitCode
-  }
-
-  /// Whether this attempt has ended with a checkpoint, on a signal: an mpirun that got it as well has another exit
-  /// code. An old file tells of an earlier attempt.
-  private func hasPreempted(_ outcome: Attempt.Outcome, statusBefore: String?) -> Bool {
-    flags.trains && outcome.output.hasBegun && folder.versionOfStatus != statusBefore
-      && folder.state == "preempted"
-  }
-
-  private func reasonOfLoss(
-    _ outcome: Attempt.Outcome, _ code: Int32, killsBefore kills: Int
-  ) -> String {
-    let lastStep = ", last step \(folder.lastStep)"
-    if code == ExitCode.stalled.rawValue {
-      guard case .stalled(let words) = outcome.output.loss else {
-        return "a rank stalled\(lastStep)"
-      }
-      return "a rank stalled: \(words.trimmingCharacters(in: ["."]))\(lastStep)"
-    }
-    switch signals.count {
-    case 0: break
-    case 1 where flags.command != "train": return "ended by a signal"
-    case 1: return "ended by a signal before a checkpoint was written"
-    default: return "ended at once by a second signal"
-    }
-    let memory = Machine.outOfMemoryKills() > kills ? "; this host ran out of memory" : ""
-    if let words = outcome.output.loss?.words(memory: memory) { return words + lastStep }
-    // mpirun may tell of a kill by its exit code only.
-    let signal = outcome.exitCode - 128
-    guard !outcome.wasEnded, 1..<32 ~= signal, let name = strsignal(signal) else {
-      return "a rank or mpirun died\(lastStep)"
-    }
-    return """
-      a rank or mpirun was ended by signal \(signal) (\(String(cString: name)))\(memory)\(lastStep)
-      """
-  }
-
-  /// Ends the run if an attempt shows that another one would not even start.
-  private func failIfItCannotStart(_ outcome: Attempt.Outcome, _ number: Int) throws {
-    let output = outcome.output
-    guard outcome.exitCode != 0, signals.count == 0, !output.hasBegun else { return }
+  /// Why another attempt would not even start; nil where that is not so.
+  private func reasonNotToStart(_ verdict: Verdict, isFirst: Bool) throws -> RunError? {
+    guard verdict.hasNotStarted else { return nil }
+    let output = verdict.outcome.output
     switch output.loss {
     case .notConnected(let host, let what):
-      throw RunError.configuration(
+      return .configuration(
         """
         ranks on different hosts could not connect over the network: \(host): \(what)
         Hosts must reach each other on all TCP ports, over a network that they share.
         Open the firewall, or name that network: --mpi_args '--mca btl_tcp_if_include 10.0.0.0/24'
         """)
-    case .missing(let host, let what): throw HostLook.lacks(host, "no \(what)")
+    case .missing(let host, let what): return HostLook.lacks(host, "no \(what)")
     default: break
     }
-    if argumentsAreUnusable(outcome, number) {
-      throw RunError.configuration(
+    if !options.mpiArguments.isEmpty, verdict.mayBlameArguments(isFirst: isFirst) {
+      return .configuration(
         """
         mpirun could not start the program with --mpi_args \
         "\(options.mpiArguments.joined(separator: " "))". Mend them, or leave them out.
         """)
     }
     // The loader's own words do not say on which host.
-    guard outcome.exitCode == 127 else { return }
+    guard verdict.outcome.exitCode == 127 else { return nil }
     try look.check(hosts, libraries: true)
-    throw RunError.configuration(
+    return .configuration(
       """
       the program \(program) cannot be loaded on every host.
       Give every host the libraries that "ldd \(program)" lists on this one.
       """)
-  }
-
-  /// Whether `--mpi_args` are why an attempt has not begun.
-  private func argumentsAreUnusable(_ outcome: Attempt.Outcome, _ number: Int) -> Bool {
-    guard !options.mpiArguments.isEmpty else { return false }
-    if outcome.output.refusesArguments { return true }
-    // A rank or a host that has been lost has its own note or exit code. Version 5 has codes of its own, above those
-    // of signals; 14 is MPI's in the ranks.
-    let codes = [1, 14].contains(outcome.exitCode) || outcome.exitCode >= 160
-    return number == 0 && codes && flags.command == "train" && outcome.output.loss == nil
-      && !outcome.output.lacksHelpers
   }
 }

@@ -19,16 +19,12 @@ final class Signals {
   private let inSlurm: Bool
 
   /// Listens from now on. Signals that whoever started this ignores, as `nohup` does, stay ignored.
-  init(inSlurm: Bool) {
+  ///
+  /// - Throws: `RunError` (configuration).
+  init(inSlurm: Bool) throws {
     self.inSlurm = inSlurm
-    var ends: [Int32] = [-1, -1]
-    precondition(pipe(&ends) == 0, "no pipe: \(String(cString: strerror(errno)))")
-    for end in ends {
-      _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-      _ = fcntl(end, F_SETFL, O_NONBLOCK)
-    }
-    descriptor = ends[0]
-    signalPipe = ends[1]
+    (descriptor, signalPipe) = try makePipe()
+    for end in [descriptor, signalPipe] { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
     for number in Self.heard + [SIGCHLD] {
       var action = sigaction()
       sigaction(number, nil, &action)

@@ -4,9 +4,7 @@ import Foundation
 extension Signals {
   /// Waits until one of the descriptors has something to read or is at its end, a signal comes or a child ends, or
   /// the moment is there.
-  ///
-  /// - Returns: The descriptors that can be read.
-  func wait(for descriptors: [Int32] = [], until moment: Double?) -> Set<Int32> {
+  func wait(for descriptors: [Int32] = [], until moment: Double?) {
     var polled = ([descriptor] + descriptors).map {
       pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
     }
@@ -14,17 +12,13 @@ extension Signals {
     if let moment {
       timeout = Int32(min(max(0, (moment - Clock.seconds()) * 1000).rounded(.up), 3.6e6))
     }
-    guard poll(&polled, nfds_t(polled.count), timeout) > 0 else {
-      take()
-      return []
-    }
+    poll(&polled, nfds_t(polled.count), timeout)
     take()
-    return Set(polled.dropFirst().filter { $0.revents != 0 }.map(\.fd))
   }
 
   /// Waits so many seconds, or until there has been a request.
   func pause(seconds: Double) {
     let end = Clock.seconds() + seconds
-    while count == 0, Clock.seconds() < end { _ = wait(until: end) }
+    while count == 0, Clock.seconds() < end { wait(until: end) }
   }
 }

@@ -1,5 +1,6 @@
 import Diagnostics
 import Foundation
+import TensorFiles
 import Tensors
 import TestSupport
 import Testing
@@ -137,79 +138,18 @@ import Testing
     #expect(words.contains("some.file") && words.contains(expected), "\(words)")
   }
 
-  /// A file of a header and 8 bytes of data, for as long as `body` runs.
-  private func withFile(_ header: String, length: UInt64? = nil, _ body: (String) -> Void) throws {
-    let url = FileManager.default.temporaryDirectory
-      .appendingPathComponent("golden-\(UUID().uuidString).safetensors")
-    var data = withUnsafeBytes(of: (length ?? UInt64(header.utf8.count)).littleEndian) { Data($0) }
-    data += Data(header.utf8) + Data(repeating: 0, count: 8)
-    try data.write(to: url)
-    defer { try? FileManager.default.removeItem(at: url) }
-    body(url.path)
-  }
-
-  @Test(
-    "a damaged file is refused",
-    arguments: [
-      ("{}", "metadata `config`"), ("{", "no JSON object"), ("[]", "no JSON object"),
-      (#"{"__metadata__": {"config": 3}}"#, "metadata `config`"),
-      (#"{"__metadata__": {"config": "{}"}, "t": {"dtype": "F32", "shape": [2]}}"#, "tensor t"),
-      (
-        #"{"__metadata__": {"config": "{}"}, "t": "#
-          + #"{"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}}"#, "tensor t"
-      ),
-      (
-        #"{"__metadata__": {"config": "{}"}, "t": "#
-          + #"{"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}"#, "shape [3]"
-      ),
-      (
-        #"{"__metadata__": {"config": "{}"}, "t": "#
-          + #"{"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}"#, "tensor t"
-      ),
-      (
-        #"{"__metadata__": {"config": "{}"}, "t": {"dtype": "F32", "#
-          + #""shape": [4611686018427387904, 4], "data_offsets": [0, 0]}}"#, "shape"
-      ),
-      (
-        #"{"__metadata__": {"config": "{}"}, "t": "#
-          + #"{"dtype": "BOOL", "shape": [8], "data_offsets": [0, 8]}}"#, "BOOL"
-      ),
-    ])
-  func damagedFile(header: String, expected: String) throws {
-    try withFile(header) { path in
-      let words = message { _ = try LayerFile(path: path) }
-      #expect(words.contains(path) && words.contains(expected), "\(words)")
-    }
-  }
-
-  @Test("a header longer than the file, a short file and no file are refused")
-  func truncated() throws {
-    for length in [11, UInt64.max, UInt64(Int.max)] {
-      try withFile("{}", length: length) { path in
-        #expect(message { _ = try LayerFile(path: path) }.contains("\(length) bytes"))
-      }
-    }
-    let short = FileManager.default.temporaryDirectory
-      .appendingPathComponent("short-\(UUID().uuidString)")
-    try Data([1, 2, 3]).write(to: short)
-    defer { try? FileManager.default.removeItem(at: short) }
-    #expect(message { _ = try LayerFile(path: short.path) }.contains("3 bytes are too few"))
-    #expect(message { _ = try LayerFile(path: "/no/such.file") }.contains("cannot be read"))
-  }
-
-  @Test("all number types are read")
-  func numberTypes() throws {
-    let text = config().replacingOccurrences(of: "\"", with: "\\\"")
-    for (type, shape, bytes) in [("F32", 2, 8), ("F64", 1, 8), ("I32", 2, 8), ("I64", 1, 8)] {
-      let header = """
-        {"__metadata__": {"config": "\(text)"}, "t": \
-        {"dtype": "\(type)", "shape": [\(shape)], "data_offsets": [0, \(bytes)]}}
-        """
-      try withFile(header) { path in
-        let values = (try? LayerFile(path: path))?.tensors["t"]?.values
-        #expect(values == [Float](repeating: 0, count: shape))
-      }
-    }
+  @Test("a file that is no golden file, or no whole one, is refused")
+  func damagedFile() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/x.safetensors"
+    #expect(message { _ = try LayerFile(path: path) }.contains("\(path) could not be read"))
+    try writeSafetensors(to: path, metadata: ["format": "pt"], tensors: [])
+    #expect(message { _ = try LayerFile(path: path) }.contains("\(path): no metadata `config`"))
+    let whole = try Data(
+      contentsOf: goldenFolder.appendingPathComponent("layers/neighborhood_k3_d1.safetensors"))
+    try whole.dropLast().write(to: URL(fileURLWithPath: path))
+    let words = message { _ = try LayerFile(path: path) }
+    #expect(words.contains("\(path) is no whole safetensors file"))
   }
 
   @Test("candidates are whole numbers of tokens")

@@ -52,6 +52,63 @@ import Testing
     }
   }
 
+  private func file(_ header: String, length: UInt64? = nil, _ bytes: Data) throws
+    -> SafetensorsFile
+  {
+    let size = (length ?? UInt64(header.utf8.count)).littleEndian
+    let data = withUnsafeBytes(of: size) { Data($0) } + Data(header.utf8) + bytes
+    return try SafetensorsFile(data: data, path: "some.file")
+  }
+
+  @Test(
+    "what is wrong with a header is named",
+    arguments: [
+      ("{", "no JSON object"), ("[]", "no JSON object"),
+      (#"{"__metadata__": {"config": 3}}"#, "metadata is not text"),
+      (#"{"t": {"dtype": "F32", "shape": [2]}}"#, "tensor t"),
+      (#"{"t": {"dtype": "F32", "shape": [2], "data_offsets": [0, 12]}}"#, "tensor t [2]"),
+      (#"{"t": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}"#, "tensor t [3]"),
+      (#"{"t": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}"#, "tensor t has shape"),
+      (
+        #"{"t": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 0]}}"#,
+        "tensor t has shape"
+      ),
+      (#"{"t": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}"#, "tensor t"),
+      (#"{"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#, "end at byte"),
+      (#"{"t": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}"#, "leaves a gap"),
+      ("{}", "end at byte"),
+    ]) func damaged(header: String, expected: String) throws
+  {
+    let error = #expect(throws: RunError.self) { try file(header, Data(repeating: 0, count: 8)) }
+    #expect(error?.message.contains("some.file") == true)
+    #expect(error?.message.contains(expected) == true, "\(error?.message ?? "")")
+  }
+
+  @Test("a header that claims more bytes than there are", arguments: [11, UInt64.max, 1 << 63])
+  func longHeader(length: UInt64) throws {
+    let error = #expect(throws: RunError.self) {
+      try file("{}", length: length, Data(repeating: 0, count: 8))
+    }
+    #expect(error?.message.contains("claims \(length) bytes") == true)
+  }
+
+  @Test("all number types are read") func numberTypes() throws {
+    func bytes<T>(_ values: [T]) -> Data { values.withUnsafeBytes { Data($0) } }
+    for (type, data, values) in [
+      ("F64", bytes([1.5, -2]), [1.5, -2]), ("F32", bytes([Float(0.5), 1e30]), [0.5, 1e30]),
+      ("F16", bytes([UInt16(0x3c00), 0xc000]), [1, -2]),
+      ("BF16", bytes([UInt16(0x3fc0), 0xc000]), [1.5, -2]),
+      ("I64", bytes([-3, 1 << 40]), [-3, 0x1p40]),
+      ("I32", bytes([Int32(-3), 7]), [-3, 7]), ("I16", bytes([Int16(-300), 7]), [-300, 7]),
+      ("I8", bytes([Int8(-3), 7]), [-3, 7]), ("U8", bytes([UInt8(200), 7]), [200, 7]),
+      ("BOOL", bytes([UInt8(1), 0]), [1, 0]),
+    ] as [(String, Data, [Float])] {
+      let header =
+        #"{"t": {"dtype": "\#(type)", "shape": [2], "data_offsets": [0, \#(data.count)]}}"#
+      #expect(try file(header, data).floats("t") == values, "\(type)")
+    }
+  }
+
   @Test("what is written is read again, with the same bytes each time") func roundTrip() throws {
     let path = temporaryFile()
     defer { try? FileManager.default.removeItem(atPath: path) }
