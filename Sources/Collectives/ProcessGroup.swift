@@ -1,5 +1,5 @@
-import CMessagePassing
 // All ranks of a run, and the small messages between them.
+import CMessagePassing
 import Conventions
 import Diagnostics
 import Foundation

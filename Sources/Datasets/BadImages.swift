@@ -47,7 +47,7 @@ extension BadImagePolicy {
         """
         Image \(image.index) cannot be used: \(image.reason).
         File: \(image.source)
-        Replace or remove it, or go on without it: --on_bad_image skip
+        Replace it, or go on without it: --on_bad_image skip
         """)
     }
     guard attempt < BadImagePolicy.attemptLimit else {

@@ -3,6 +3,7 @@ import CJPEGDecoding
 import CKernels
 import CPNG
 import CTurboJPEG
+import Diagnostics
 import Foundation
 
 /// Decodes images by their content, whatever the file is called. Belongs to one thread at a time.
@@ -17,11 +18,18 @@ public final class ImageDecoder {
   ///
   /// - Parameter region: what of an image of that size is wanted; more may be decoded, at a smaller
   ///   reduction too. Pixels inside are those of decoding everything, and so are errors.
-  /// - Throws: `ImageError` for anything that is not a whole JPEG or PNG image within the limits.
+  /// - Throws: `ImageError` for anything that is not a whole JPEG or PNG image within the limits; `RunError` (data)
+  ///   for a file that cannot be read: nobody takes another image in its place, as other ranks may get it.
   public func decode(
     path: String, into image: ImageBuffer, region: DecodingRegion.Choice = DecodingRegion.everything
   ) throws {
-    let count = try readFile(path, into: fileBytes, limit: 1 << 28)
+    let count: Int
+    do { count = try readFile(path, into: fileBytes, limit: 1 << 28) } catch let error
+      as FileReadError
+    {
+      throw RunError.data(
+        "Cannot read \(path): \(error.reason).\nCheck its permissions and the disk.")
+    }
     try decode(
       UnsafeBufferPointer(start: fileBytes.base, count: count), into: image, region: region)
   }

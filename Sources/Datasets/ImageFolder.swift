@@ -20,18 +20,25 @@ public final class ImageFolderDataset: Dataset {
   private let folders: [String]
   private let decoders = DecoderPool()
 
-  /// - Parameter path: the folder that holds `train` and `val`.
-  /// - Throws: `RunError` (data) for missing or empty folders, or validation classes that training
-  ///   does not have.
-  public convenience init(split: DatasetSplit, path: String) throws {
-    try self.init(split: split, path: path, cache: .standard)
+  /// - Parameters:
+  ///   - path: the folder that holds `train` and `val`.
+  ///   - given: the classes of a model, in its order; to evaluate it, `train` need not be there.
+  /// - Throws: `RunError` (data) for missing or empty folders, validation classes that training does not have, or
+  ///   classes that are not the model's.
+  public convenience init(split: DatasetSplit, path: String, classNames given: [String]? = nil)
+    throws
+  {
+    try self.init(split: split, path: path, classNames: given, cache: .standard)
   }
 
-  init(split: DatasetSplit, path: String, cache: IndexCache?) throws {
+  init(
+    split: DatasetSplit, path: String, classNames given: [String]? = nil, cache: IndexCache?
+  ) throws {
     self.split = split
     let train = path + "/train"
     let val = path + "/val"
-    for folder in [train, val] where !isFolder(folder) {
+    let needed = split == .test && given != nil ? [val] : [train, val]
+    for folder in needed where !isFolder(folder) {
       throw RunError.data(
         """
         No folder \(folder).
@@ -39,7 +46,8 @@ public final class ImageFolderDataset: Dataset {
         Set --data_path to the folder that holds both.
         """)
     }
-    let classNames = try subfolders(train)
+    let classNames = try isFolder(train) ? subfolders(train) : given ?? []
+    if let given { try Self.compare(classNames, withModel: given, train) }
     guard !classNames.isEmpty else {
       throw RunError.data("\(train) has no class folders.\nExpected train/<class>/*.JPEG.")
     }
@@ -67,6 +75,21 @@ public final class ImageFolderDataset: Dataset {
     for name in classNames { hash.add(name) }
     index.add(to: hash)
     fingerprint = hash.text
+  }
+
+  /// The same number of other classes, or the same in another order, would give wrong accuracies.
+  private static func compare(_ found: [String], withModel given: [String], _ folder: String) throws
+  {
+    guard found != given else { return }
+    let number = zip(found, given).enumerated().first { $1.0 != $1.1 }?.offset
+    let difference =
+      number.map { "class \($0) is \(found[$0]) there, \(given[$0]) in the weights" }
+      ?? "there are \(found.count) classes, \(given.count) in the weights"
+    throw RunError.data(
+      """
+      The class folders of \(folder) are not the classes that these weights were trained on: \(difference).
+      Give the data that they were trained on: --data_path.
+      """)
   }
 
   private static func refuseStrangers(

@@ -14,10 +14,11 @@ public enum DatasetKind: String, Codable, Sendable, CaseIterable {
 /// - Parameters:
 ///   - path: `--data_path`; not used for `shapes`.
 ///   - resize: `--resize`, 0 for the images' own size; `shapes` are drawn at this size (32 for 0).
+///   - classNames: of the model that is to be evaluated, where they are known: a folder's own must be the same.
 /// - Throws: `RunError`: data for missing or damaged files, configuration for a size that the data
 ///   set cannot have.
 public func openDataset(
-  _ kind: DatasetKind, split: DatasetSplit, path: String, resize: Int
+  _ kind: DatasetKind, split: DatasetSplit, path: String, resize: Int, classNames: [String]? = nil
 ) throws -> any Dataset {
   switch kind {
   case .cifar10: return try CIFARDataset(.cifar10, split: split, path: path)
@@ -31,7 +32,7 @@ public func openDataset(
         Give the side of the input, for example --resize 224.
         """)
     }
-    return try ImageFolderDataset(split: split, path: path)
+    return try ImageFolderDataset(split: split, path: path, classNames: classNames)
   }
 }
 

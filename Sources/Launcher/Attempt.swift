@@ -5,6 +5,7 @@ import Foundation
 struct Attempt {
   let signals: Signals
   let stop: StopRequest
+  let voice: Voice
 
   struct Outcome {
     /// mpirun's own, as a shell tells it.
@@ -25,38 +26,24 @@ struct Attempt {
     let child: ChildProcess
     do {
       child = try ChildProcess(
-        Self.withLauncher(words, stop.endSignal), environment: environment, errors: pipe.writeEnd,
-        blocked: blocked)
+        words, environment: environment, errors: pipe.writeEnd, blocked: blocked)
     } catch {
       throw RunError.configuration(
         "\(words[0]) cannot be started: \(systemReason(of: error)). ./launch doctor looks for why.")
     }
     pipe.closeWriteEnd()
+    let guardian = try Guardian(of: child, signal: stop.endSignal)
+    defer { guardian.dismiss() }
     var stop = stop
     var output = MPIRunOutput(helper: helper)
-    var hearsOf = 0
+    var heard = 0
     var endsAt: Double?
     var wasEnded = false
-    // What an mpirun leaves behind may hold its stderr open.
-    var leftoversEndAt: Double?
-    var readsUntil: Double?
-    while !child.hasEnded || pipe.isOpen {
-      let moments = [stop.nextMoment, endsAt, leftoversEndAt, readsUntil].compactMap { $0 }
-      signals.wait(for: pipe.isOpen ? [pipe.readEnd] : [], until: moments.min())
-      for line in pipe.takeLines() { output.take(line).forEach(say) }
+    while !child.hasEnded {
       let now = Clock.seconds()
-      if child.hasEnded {
-        if readsUntil == nil { (leftoversEndAt, readsUntil) = (now + 5, now + 15) }
-        if let moment = leftoversEndAt, now >= moment {
-          leftoversEndAt = nil
-          child.endSession()
-        }
-        if let moment = readsUntil, now >= moment { pipe.stop() }
-        continue
-      }
-      while hearsOf < signals.count {
-        hearsOf += 1
-        stop.take(request: hearsOf, now: now)
+      while heard < signals.count {
+        heard += 1
+        stop.take(request: heard, now: now)
       }
       endsAt = wasEnded ? nil : output.secondsToEnd.map { endsAt ?? now + $0 }
       if let moment = endsAt, now >= moment {
@@ -65,14 +52,30 @@ struct Attempt {
         if case .notConnected = output.loss { stop.end(now: now) } else { stop.kill() }
       }
       stop.signalsDue(now: now, hasBegun: output.hasBegun).forEach(child.send)
+      let moments = [stop.nextMoment, endsAt].compactMap { $0 }
+      signals.wait(for: pipe.descriptors, until: moments.min(), voice: voice)
+      for line in pipe.takeLines() { output.take(line).forEach(voice.say) }
     }
-    output.end().forEach(say)
+    readRest(pipe, of: child, &output)
+    output.end().forEach(voice.say)
+    voice.finish()
     return Outcome(exitCode: child.exitCode ?? 0, output: output, wasEnded: wasEnded)
   }
 
-  /// mpirun ends when the launcher is killed, and the ranks end with mpirun.
-  private static func withLauncher(_ words: [String], _ endSignal: Int32) -> [String] {
-    guard Machine.path(ofProgram: "setpriv") != nil else { return words }
-    return ["setpriv", "--pdeathsig", endSignal == SIGINT ? "INT" : "TERM"] + words
+  /// What an mpirun that has ended leaves behind may hold its stderr open: asked to end after five seconds, and left
+  /// to itself after fifteen.
+  private func readRest(_ pipe: LinePipe, of child: ChildProcess, _ output: inout MPIRunOutput) {
+    let end = Clock.seconds()
+    var asksAt: Double? = end + 5
+    while pipe.isOpen, Clock.seconds() < end + 15 {
+      signals.wait(for: pipe.descriptors, until: asksAt ?? end + 15, voice: voice)
+      for line in pipe.takeLines() { output.take(line).forEach(voice.say) }
+      if let moment = asksAt, Clock.seconds() >= moment {
+        asksAt = nil
+        child.endSession()
+      }
+    }
+    pipe.stop()
+    for line in pipe.takeLines() { output.take(line).forEach(voice.say) }
   }
 }

@@ -57,13 +57,31 @@ final class ChildProcess {
   var hasEnded: Bool {
     guard exitCode == nil else { return true }
     var status: Int32 = 0
-    var ended = waitpid(id, &status, WNOHANG)
-    while ended < 0, errno == EINTR { ended = waitpid(id, &status, WNOHANG) }
-    guard ended != 0 else { return false }
+    if let known = Self.reaped.removeValue(forKey: id) {
+      status = known
+    } else {
+      var ended = waitpid(id, &status, WNOHANG)
+      while ended < 0, errno == EINTR { ended = waitpid(id, &status, WNOHANG) }
+      guard ended != 0 else { return false }
+      if ended < 0 { status = 255 << 8 }
+    }
     let signal = status & 0x7f
     exitCode = signal == 0 ? status >> 8 & 0xff : 128 + signal
     return true
   }
+
+  /// As the first process of a container it also inherits the orphans of all others: they shall not stay as zombies.
+  static func reapOrphans() {
+    guard getpid() == 1 else { return }
+    var status: Int32 = 0
+    while true {
+      let process = waitpid(-1, &status, WNOHANG)
+      guard process > 0 else { return }
+      reaped[process] = status
+    }
+  }
+  /// What became of those, some of which somebody may ask for yet.
+  nonisolated(unsafe) private static var reaped: [pid_t: Int32] = [:]
 
   func send(_ signal: Int32) {
     if exitCode == nil { kill(id, signal) }

@@ -26,6 +26,10 @@ extension Signals {
       }
       guard !running.isEmpty else { break }
       wait(for: running.flatMap(\.descriptors), until: nil)
+      if count >= requestThatEndsCommands {
+        let signal = count > requestThatEndsCommands ? SIGKILL : SIGTERM
+        for command in running { command.send(signal) }
+      }
       running.removeAll { command in
         guard let result = command.result() else { return false }
         results[command.index] = result
@@ -60,6 +64,8 @@ private final class RunningCommand {
     self.pipes = pipes
     for pipe in pipes { pipe.closeWriteEnd() }
   }
+
+  func send(_ signal: Int32) { child.send(signal) }
 
   var descriptors: [Int32] { pipes.filter(\.isOpen).map(\.readEnd) }
 

@@ -52,7 +52,8 @@ struct HostList: Equatable {
       throw RunError.configuration("--hostfile \(file) cannot be read. \(expected)")
     }
     hosts = []
-    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+    for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+      .enumerated()
     {
       let words = line.prefix { $0 != "#" }.split(whereSeparator: \.isWhitespace)
       guard let name = words.first else { continue }

@@ -9,7 +9,9 @@ struct HostLook {
   let mpiVersion: Int
   let environment: [String: String]
 
-  private static let ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+  private static let ssh = [
+    "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
+  ]
   private static let script = String(decoding: PackageResources.look_around_sh, as: UTF8.self)
 
   /// Removes what killed runs have left on this host.

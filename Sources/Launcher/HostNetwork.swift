@@ -66,6 +66,6 @@ struct HostNetwork {
     ]
     let setting = /\s*(btl|oob)_tcp_if_(in|ex)clude\s*=/
     return files.compactMap { Machine.text(ofFile: $0) }.joined(separator: "\n")
-      .split(separator: "\n").contains { $0.prefixMatch(of: setting) != nil }
+      .split(whereSeparator: \.isNewline).contains { $0.prefixMatch(of: setting) != nil }
   }
 }

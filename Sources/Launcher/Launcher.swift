@@ -42,6 +42,7 @@ import Foundation
     }
     let environment = ProcessInfo.processInfo.environment
     let signals = try Signals(inSlurm: SlurmAllocation(environment) != nil)
+    if options.isDryRun { Signals.unblock() } else { signals.listen() }
     let run = try Run(
       options, flags, program: program, mpiVersion: try mpiVersion(options),
       environment: environment, signals: signals, machine: .current())
@@ -73,8 +74,12 @@ import Foundation
     // It is for the program to hear them.
     Signals.unblock()
     let arguments = words.map { strdup($0) } + [nil]
-    execv(program, arguments)
-    say("Error: \(program) cannot be started: \(systemErrorText()). ./launch build makes it anew.")
+    execvp(program, arguments)
+    say(
+      """
+      Error: \(program) cannot be started: \(systemErrorText()).
+      Look at CONVNN_PROGRAM if that is set, or build it anew: ./launch build
+      """)
     return ExitCode.configuration.rawValue
   }
 }

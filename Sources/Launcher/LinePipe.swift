@@ -28,6 +28,9 @@ final class LinePipe {
     _ = fcntl(readEnd, F_SETFL, O_NONBLOCK)
   }
 
+  /// What to wait for.
+  var descriptors: [Int32] { isOpen ? [readEnd] : [] }
+
   deinit { stop() }
 
   /// Puts in a few pages for a child to read, and closes it.

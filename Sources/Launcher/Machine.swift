@@ -1,4 +1,5 @@
 // What this host has.
+import Diagnostics
 import Foundation
 
 struct Machine {
@@ -10,8 +11,12 @@ struct Machine {
   static func current() -> Machine {
     let online = ProcessInfo.processInfo.activeProcessorCount
     return Machine(
-      cores: min(coresOfAffinity() ?? .max, coresOfQuota() ?? .max, online),
+      cores: min(coresOfAffinity() ?? .max, coresOfQuota ?? .max, online),
       allowsSingleCopy: singleCopyWorks())
+  }
+
+  private static var coresOfQuota: Int? {
+    ControlGroup.current.processorQuota.map { max(1, Int($0)) }
   }
 
   private static func coresOfAffinity() -> Int? {
@@ -27,14 +32,6 @@ struct Machine {
       count += last - first + 1
     }
     return count > 0 ? count : nil
-  }
-
-  /// Like "200000 100000", or "max 100000".
-  private static func coresOfQuota() -> Int? {
-    let numbers = text(ofFile: "/sys/fs/cgroup/cpu.max")?.split(whereSeparator: \.isWhitespace)
-      .compactMap { Int($0) }
-    guard let numbers, numbers.count == 2, numbers[1] > 0 else { return nil }
-    return max(1, numbers[0] / numbers[1])
   }
 
   private static func singleCopyWorks() -> Bool {
@@ -53,12 +50,6 @@ struct Machine {
   private static func status(ofProcess process: String, _ name: String) -> Substring? {
     text(ofFile: "/proc/\(process)/status")?.split(separator: "\n")
       .first { $0.hasPrefix(name + ":") }?.split(whereSeparator: \.isWhitespace).last
-  }
-
-  /// Processes that the kernel has killed for memory in this container.
-  static func outOfMemoryKills() -> Int {
-    text(ofFile: "/sys/fs/cgroup/memory.events")?.split(separator: "\n")
-      .first { $0.hasPrefix("oom_kill ") }?.split(separator: " ").last.flatMap { Int($0) } ?? 0
   }
 
   static func text(ofFile path: String) -> String? {

@@ -15,6 +15,7 @@ final class Run {
   private let machine: Machine
   private let blocksTermination: Bool
   private let folder: RunFolder
+  private let voice = Voice()
   private(set) var plan: Plan
 
   /// - Throws: `RunError`, `SilentEnd`.
@@ -28,6 +29,12 @@ final class Run {
     self.mpiVersion = mpiVersion
     self.signals = signals
     self.machine = machine
+    let trains = flags.command == "train"
+    if !trains { signals.requestThatEndsCommands = 1 }
+    signals.onRequest = { [voice, grace = options.grace] number in
+      guard number == 1, trains else { return }
+      voice.say("Stopping after a checkpoint (within \(grace) s; once more ends at once).")
+    }
     folder = RunFolder(path: flags.outputFolder)
     slurm = SlurmAllocation(environment)
     try slurm?.check(options, environment)
@@ -85,10 +92,6 @@ final class Run {
   /// - Throws: `RunError`.
   func run(beforeFirst: () -> Void) throws -> Int32 {
     if slurm != nil, flags.command == "train" { SlurmAllocation.adviceForScript().map(say) }
-    signals.onRequest = { [flags, options] number in
-      guard number == 1, flags.command == "train" else { return }
-      say("Stopping after a checkpoint (within \(options.grace) s; once more ends at once).")
-    }
     var mpirun = mpirunWords()
     HostLook.sweepThisHost(signals)
     try look.check(hosts)
@@ -101,20 +104,21 @@ final class Run {
     var code: Int32 = 0
     for number in 0... {
       let start = Clock.seconds()
-      let kills = Machine.outOfMemoryKills()
+      let kills = ControlGroup.current.outOfMemoryKills
       // Above 0 the program takes what lies in the output folder for this run's: that is so once one has begun.
       environment[RunConventions.attemptVariable] = "\(begun)"
       let version = folder.versionOfStatus
       let outcome = try attempt(number, mpirun)
       let verdict = Verdict(
         outcome, flags, folder, isNewStatus: folder.versionOfStatus != version,
-        signals: signals.count, ranOutOfMemory: Machine.outOfMemoryKills() > kills)
+        signals: signals.count, ranOutOfMemory: ControlGroup.current.outOfMemoryKills > kills)
       if let error = try reasonNotToStart(verdict, isFirst: number == 0) { throw error }
       code = verdict.code
       guard let loss = verdict.loss else { break }
       if outcome.output.hasBegun { begun += 1 }
       say("Lost after \(Int(Clock.seconds() - start)) s: \(verdict.reason).")
       if flags.command == "train" { folder.markAsFailed(loss, verdict.reason) }
+      signals.take()
       guard number < options.maxRestarts, signals.count == 0 else { break }
       let last = folder.lastStep
       row = last > step ? 1 : row + 1
@@ -151,7 +155,7 @@ final class Run {
     let stop = StopRequest(
       endSignal: blocksTermination ? SIGINT : SIGTERM,
       grace: flags.command == "train" ? Double(options.grace) : nil)
-    return try Attempt(signals: signals, stop: stop).run(
+    return try Attempt(signals: signals, stop: stop, voice: voice).run(
       mpirun + logs + programWords, environment: environment,
       blocked: blocksTermination ? [SIGTERM] : [],
       helper: MPIWords.helper(ofVersion: mpiVersion))

@@ -13,19 +13,25 @@ is_stale() {
   [[ -n $newer ]]
 }
 
-# Builds the product $1, whose file is $2.
-build_product() {
+# Builds by the words from $1 on, to make the files in `made`.
+build_made() {
   local stamp=$repository/.build/start
   # As old as the start of the build: what is saved while it runs is newer.
   mkdir -p "${stamp%/*}"
   touch "$stamp"
-  build --product "$1"
-  touch -r "$stamp" "$2"
+  build "$@"
+  touch -r "$stamp" "${made[@]}"
 }
+
+build_product() { local made=("$2"); build_made --product "$1"; }
+
+build_all() { local made=("$launcher" "$repository/.build/release/convnn"); build_made "$@"; }
 
 # What is needed to run the user's words. The launcher looks at them before the program is built, which takes minutes.
 build_if_needed() {
   local words code
+  # Whoever names a program needs no compiler.
+  [[ -z ${CONVNN_PROGRAM-} || ! -x $launcher ]] || return 0
   if is_stale "$launcher"; then
     setup
     build_product convnn-launch "$launcher"

@@ -27,7 +27,10 @@ doctor() {
     'Give /dev/shm 8 MiB per rank (docker: --shm-size 1g).'
   check "OPENBLAS_CORETYPE: ${OPENBLAS_CORETYPE:-not set}" "$([[ -z ${OPENBLAS_CORETYPE-} ]] && echo ok)" \
     'The environment chooses the kernels of OpenBLAS; the program corrects it unless --blas_core env.'
-  check "cores: $(nproc) of $(nproc --all)" ok
+  local quota=''
+  [[ ! -r /sys/fs/cgroup/cpu.max ]] || quota=$(awk '$1 != "max" {printf ", a quota of %.1f", $1 / $2}' /sys/fs/cgroup/cpu.max)
+  # It would take OMP_NUM_THREADS for the number of cores.
+  check "cores: $(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) of $(nproc --all)$quota" ok
   check "memory: $(awk '/MemAvailable/ {printf "%.1f GiB free", $2 / 1048576}' /proc/meminfo)" ok
   return $((problems ? 10 : 0))
 }

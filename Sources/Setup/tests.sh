@@ -2,9 +2,9 @@
 
 run_tests() {
   setup
-  build --build-tests
+  build_all --build-tests
   # A second pass: the list of tests is made from files that the first may just have written.
-  build --build-tests
+  build_all --build-tests
   local tests=$repository/.build/release/convnnPackageTests.xctest
   local ranks output failed=0
   output=$(mktemp)

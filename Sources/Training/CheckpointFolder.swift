@@ -19,6 +19,8 @@ public struct CheckpointFolder {
   /// Writes checkpoint `step`: the files that `body` puts under the folder it is given, then their
   /// checksums. The folder gets its name when all of it is on disk; then older ones beyond `keep` go,
   /// and those of later steps, which belong to a course of the run that has been given up.
+  ///
+  /// - Throws: what `body` throws, or `RunError` (configuration); older checkpoints are as they were.
   func save(step: Int, _ body: (String) throws -> Void) throws {
     let files = FileManager.default
     let name = String(format: "step-%08ld", step)
@@ -30,8 +32,14 @@ public struct CheckpointFolder {
       try remove(entries(".partial"))
       try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
     }
-    try body(partial)
-    try Self.seal(partial)
+    do {
+      try body(partial)
+      try Self.seal(partial)
+    } catch {
+      // It may have filled the disk.
+      try? files.removeItem(atPath: partial)
+      throw error
+    }
     // A damaged checkpoint of the same step may be in the way.
     if files.fileExists(atPath: final) {
       try attempt("replaced") { try files.moveItem(atPath: final, toPath: final + ".old") }

@@ -4,11 +4,15 @@ import Diagnostics
 import Models
 
 enum DataSetup {
+  /// - Parameter data: what the weights to be evaluated were trained on, where that is known.
   /// - Throws: `RunError` for data that is missing or damaged, or flags that do not suit it.
   static func open(
-    _ split: DatasetSplit, _ c: RunConfiguration
+    _ split: DatasetSplit, _ c: RunConfiguration,
+    trainedOn data: WeightDescription.TrainingData? = nil
   ) throws -> any Dataset {
-    try openDataset(c.dataset, split: split, path: c.dataPath, resize: c.resize)
+    try openDataset(
+      c.dataset, split: split, path: c.dataPath, resize: c.resize,
+      classNames: data.flatMap { $0.dataset == c.dataset ? $0.classNames : nil })
   }
 
   /// The configuration with what follows from the data set.

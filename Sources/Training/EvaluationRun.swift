@@ -13,15 +13,20 @@ public final class EvaluationRun {
   private let evaluator: Evaluator
   private let parameters: FloatSlab
 
-  /// - Parameter weights: a safetensors file, read by rank 0.
+  /// - Parameters:
+  ///   - path: a safetensors file of weights, read by rank 0.
+  ///   - data: what they were trained on, where that is known.
   /// - Throws: `SharedError`.
-  public init(_ given: RunConfiguration, group: ProcessGroup, weights path: String) throws {
+  public init(
+    _ given: RunConfiguration, group: ProcessGroup, weights path: String,
+    trainedOn data: WeightDescription.TrainingData?
+  ) throws {
     self.group = group
     let (c, dataset, engines) = try group.together {
       try given.validate(ranks: group.size, trains: false)
       // Not before it is known to be a time.
       group.stallTimeout = given.stallTimeout
-      let dataset = try DataSetup.open(.test, given)
+      let dataset = try DataSetup.open(.test, given, trainedOn: data)
       let c = try DataSetup.fit(given, to: dataset, ranks: group.size, trains: false)
       let engines = try (0..<c.threads).map { _ in try Replica.makeEngine(c) }
       return (c, dataset, engines)

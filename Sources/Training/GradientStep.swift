@@ -14,6 +14,8 @@ struct StepResult {
   var gradientNorm = 0.0
   /// Some rank was asked to stop.
   var stopRequested = false
+  /// Rank 0 finds a checkpoint due.
+  var checkpointDue = false
   /// Seconds that a compute thread waited for images, on the rank that waited longest.
   var secondsWaiting = 0.0
   /// Images of the batch that others stood in for, and the damaged ones.
@@ -110,9 +112,12 @@ final class GradientStep {
 
   /// Step `step` (from 1) of the run, which is batch `index` (from 0) of the epoch being loaded.
   ///
+  /// - Parameter checkpointDue: what rank 0 says counts for all.
   /// - Throws: `SharedError` for a damaged image (data), when the loss or gradient is not finite, or
   ///   when the ranks' parameters differ.
-  func run(step: Int, batch index: Int, learningRate: Double) throws -> StepResult {
+  func run(
+    step: Int, batch index: Int, learningRate: Double, checkpointDue: Bool = false
+  ) throws -> StepResult {
     group.phase = index == 0 ? .epochStart(step: step) : .step(step)
     fault?.strikeBefore(step: step, rank: group.rank)
     let start = ContinuousClock.now
@@ -131,15 +136,16 @@ final class GradientStep {
     let gathered = try group.gatherStatistics(
       own,
       extra: [
-        stop, computing, waiting, Double(bad.replaced),
+        stop, computing, waiting, Double(bad.replaced), checkpointDue ? 1 : 0,
       ] + fingerprint
     ) { plan.shards(rank: $0) }
     try checkWeights(
-      gathered.extra.map { Array($0.dropFirst(4)) }, hosts: group.hosts, "Before step \(step)")
+      gathered.extra.map { Array($0.dropFirst(5)) }, hosts: group.hosts, "Before step \(step)")
 
     var result = StepResult()
     for statistics in gathered.statistics { result.statistics += statistics }
     result.stopRequested = gathered.extra.contains { $0[0] > 0 }
+    result.checkpointDue = gathered.extra[0][4] > 0
     result.seconds.data = waiting
     result.secondsWaiting = gathered.extra.map { $0[2] }.max()!
     result.replacedImages = Int(gathered.extra.reduce(0) { $0 + $1[3] })

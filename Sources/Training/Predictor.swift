@@ -11,8 +11,11 @@ public final class Predictor {
   private let engine: VisionTransformer
   private let parameters: FloatSlab
   private let configuration: RunConfiguration
+  private let packed: PackedWeights
   private let classNames: [String]
-  private let statistics: ChannelStatistics
+  private let transform: ImageTransform
+  private let decoder = ImageDecoder()
+  private let buffer = ImageBuffer()
 
   /// - Parameters:
   ///   - given: its model as the weights were trained with, but for the number of classes; its data set
@@ -46,26 +49,32 @@ public final class Predictor {
     classNames =
       names.count == c.model.numClasses
       ? names : (0..<c.model.numClasses).map { "class \($0)" }
-    statistics = c.dataset.statistics
+    packed = PackedWeights(of: parameters)
+    transform = ImageTransform(
+      size: side, framing: c.dataset == .imagenet ? c.imagenetTransform : .squash,
+      isTraining: false,
+      augment: false, noise: 0, seed: 0, statistics: c.dataset.statistics)
   }
 
   /// Class names and probabilities, most likely first; ties in the order of classes.
   ///
   /// - Throws: `RunError` (data) for a file that is no whole JPEG or PNG image.
   public func predict(image path: String) throws -> [(name: String, probability: Double)] {
-    let buffer = ImageBuffer()
-    do { try ImageDecoder().decode(path: path, into: buffer) } catch let error as ImageError {
+    do {
+      // As in evaluation: large images are decoded at a fraction of their size.
+      try decoder.decode(path: path, into: buffer) {
+        transform.region(width: $0, height: $1, epoch: 0, index: 0)
+      }
+    } catch let error as ImageError {
       throw RunError.data("\(path) cannot be used: \(error.reason).")
     }
     let side = configuration.model.imageSize
-    let framing = configuration.dataset == .imagenet ? configuration.imagenetTransform : .squash
-    let transform = ImageTransform(
-      size: side, framing: framing, isTraining: false, augment: false, noise: 0, seed: 0,
-      statistics: statistics)
     let input = FloatSlab(count: 3 * side * side)
     transform.apply(
       buffer, epoch: 0, index: 0, workspace: transform.makeWorkspace(), out: input.base)
-    let logits = engine.logits(images: input.base, count: 1, parameters: parameters.base)
+    let logits = packed.use {
+      engine.logits(images: input.base, count: 1, parameters: parameters.base)
+    }
     let values = (0..<configuration.model.numClasses).map { Double(logits[$0]) }
     guard values.allSatisfy(\.isFinite) else {
       throw RunError(
@@ -97,9 +106,11 @@ public final class Predictor {
     let logits = FloatSlab(count: entry.shape[0] * classes)
     images.withUnsafeBufferPointer { images in
       for part in pieces(0..<entry.shape[0], size: engine.capacity) {
-        let result = engine.logits(
-          images: images.baseAddress! + part.lowerBound * 3 * side * side, count: part.count,
-          parameters: parameters.base)
+        let result = packed.use {
+          engine.logits(
+            images: images.baseAddress! + part.lowerBound * 3 * side * side, count: part.count,
+            parameters: parameters.base)
+        }
         (logits.base + part.lowerBound * classes).update(from: result, count: part.count * classes)
       }
     }

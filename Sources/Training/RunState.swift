@@ -34,6 +34,8 @@ public struct RunState: Codable, Sendable {
   public var configuration: [ConfigurationItem]
   /// What made matrix products: `Matmul.arithmetic`.
   public var products: String
+  /// The job of Slurm that wrote the checkpoint.
+  public var job: String?
   /// The file that the run began with; nil for random weights.
   public var firstWeights: FirstWeights?
 
@@ -66,6 +68,7 @@ public struct RunState: Codable, Sendable {
       c.numerics.map { ConfigurationItem(flag: $0.flag, value: $0.value) }
       + data.map { ConfigurationItem(flag: $0.key, value: $0.value) }
     products = Matmul.arithmetic(c.precision)
+    job = Attempt.job
   }
 
   /// - Throws: `RunError` (checkpointDamaged) when `state.json` is none, or one that no run can have.

@@ -20,7 +20,23 @@ extension Trainer {
   ///   - reports: what they have told, a run that goes on from there does not tell again.
   func save(_ state: RunState, _ reports: RunReports?) throws {
     group.phase = .checkpoint(afterStep: state.step)
+    defer { triedToSave = .now }
     try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state, reports) }
+  }
+
+  /// As `save`, for a run that goes on all the same: at most the steps to the next checkpoint are lost.
+  ///
+  /// - Throws: `SharedError`, but not because files cannot be written.
+  func saveIfPossible(_ state: RunState, _ reports: RunReports?) throws {
+    do {
+      try save(state, reports)
+      savedStep = state.step
+      checkpointFailure.end()
+    } catch let shared as SharedError where shared.error.code == .configuration {
+      guard group.rank == 0 else { return }
+      checkpointFailure.tell(
+        shared.error, "The run goes on; the next checkpoint is tried when it is due.")
+    }
   }
 
   /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
@@ -120,8 +136,21 @@ extension Trainer {
         state.firstWeights = try .init(path: file)
       }
       try checkpoints.removeAll()
+      removeResults()
     }
     return path
+  }
+
+  /// What another run has left here under names that this one will write only in an epoch's time: it must not be
+  /// taken for this one's. What this one begins with stays.
+  private func removeResults() {
+    let folder = configuration.outputFolder
+    guard statusState(ofFile: "\(folder)/status.json") != nil else { return }
+    func resolved(_ path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
+    for name in ["model.safetensors", "best.safetensors", "trace.json"] {
+      let path = "\(folder)/\(name)"
+      if configuration.initFrom.map(resolved) != resolved(path) { unlink(path) }
+    }
   }
 
   /// A run that is done cannot be gone on with when it has left no checkpoint, nor is it worth nothing.
@@ -147,9 +176,7 @@ extension Trainer {
 
   private func checkpointToResume() throws -> String? {
     try checkpoints.recover()
-    // Started again by the launcher: what lies in the folder is this run's, whatever it began with.
-    let isRestart = Attempt.number > 0 && !checkpoints.isEmpty
-    switch isRestart ? "auto" : configuration.resume {
+    switch try isRestart() ? "auto" : configuration.resume {
     case "never": return nil
     case "auto":
       let found = try checkpoints.newestWhole()
@@ -172,6 +199,16 @@ extension Trainer {
       }
       return path
     }
+  }
+
+  /// Whether the launcher or Slurm has started this run again: what lies in the folder is its own, whatever it began
+  /// with.
+  private func isRestart() throws -> Bool {
+    if Attempt.number > 0 { return !checkpoints.isEmpty }
+    guard let job = Attempt.requeuedJob, let newest = try checkpoints.newestWhole().path else {
+      return false
+    }
+    return try RunState(checkpoint: newest).job == job
   }
 
   private func adopt(_ path: String) throws {
@@ -199,9 +236,10 @@ extension Trainer {
         "\(path)/state.json: step \(stored.stepInEpoch) of an epoch that has \(step.perEpoch)."
       )
     }
-    let products = state.products
+    let (products, job) = (state.products, state.job)
     try weightFile.read(into: parameters.base, from: "\(path)/weights.safetensors")
     state = stored
+    state.job = job
     if state.products != products, !isComplete {
       say(
         """

@@ -20,6 +20,10 @@ public final class Trainer {
   let evaluator: Evaluator
   let loaders: [BatchLoader]
   var state: RunState
+  var checkpointFailure = FailureNote()
+  var triedToSave = ContinuousClock.now
+  /// Of the newest checkpoint that this attempt has written.
+  var savedStep: Int?
   /// Of rank 0, on the output folder, to the end of the process.
   var lock: FileLock?
 
@@ -56,7 +60,8 @@ public final class Trainer {
     weightFile = WeightFile(
       c.model, replica.engines[0],
       data: .init(
-        dataset: c.dataset, imagenetTransform: c.imagenetTransform, classNames: train.classNames))
+        dataset: c.dataset, imagenetTransform: c.imagenetTransform, classNames: train.classNames,
+        criterion: c.criterion))
     state = RunState(
       c, data: ["training data": train.fingerprint, "test data": test.fingerprint])
   }
@@ -113,7 +118,8 @@ public final class Trainer {
       step.startLoading(epoch: state.epoch, fromStep: state.stepInEpoch)
       while state.stepInEpoch < step.perEpoch, !isAtEnd {
         let result = try step.run(
-          step: state.step + 1, batch: state.stepInEpoch, learningRate: rate)
+          step: state.step + 1, batch: state.stepInEpoch, learningRate: rate,
+          checkpointDue: isTimeForCheckpoint)
         state.step += 1
         state.stepInEpoch += 1
         state.training.add(result.statistics)
@@ -125,12 +131,12 @@ public final class Trainer {
           try save(state, reports)
           return try preempted(state, reports)
         }
-        if isDue(configuration.checkpointEvery, state.step), state.stepInEpoch < step.perEpoch,
-          !isAtEnd
+        if result.checkpointDue || isDue(configuration.checkpointEvery, state.step),
+          state.stepInEpoch < step.perEpoch, !isAtEnd
         {
           var resumable = state
           resumable.secondsInEpoch += start.secondsUntilNow
-          try save(resumable, reports)
+          try saveIfPossible(resumable, reports)
         }
       }
       let isWhole = state.stepInEpoch == step.perEpoch
@@ -164,6 +170,11 @@ public final class Trainer {
     configuration.checkpointEveryEpoch + configuration.checkpointEvery > 0
   }
 
+  private var isTimeForCheckpoint: Bool {
+    keepsCheckpoints && configuration.checkpointMinutes > 0
+      && triedToSave.secondsUntilNow >= 60 * configuration.checkpointMinutes
+  }
+
   /// - Returns: false if the run was asked to stop before the epoch was evaluated.
   private func finishEpoch(
     _ start: ContinuousClock.Instant, _ rate: Double, _ reports: RunReports?
@@ -181,7 +192,7 @@ public final class Trainer {
     try tellEpoch(rate, test, isBest: isBest, reports)
     state.beginEpoch(state.epoch + 1)
     state.finished = endsRun
-    if saves { try save(state, reports) }
+    if saves { try endsRun ? save(state, reports) : saveIfPossible(state, reports) }
     return true
   }
 
@@ -216,13 +227,13 @@ public final class Trainer {
   ) throws -> SplitResult? {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
-    if saves { try save(resumable, reports) }
+    if saves { try saveIfPossible(resumable, reports) }
     group.phase = .evaluation(afterStep: state.step)
     let means = try replica.timeline.span("evaluate", state.epoch) {
       try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
     }
     guard let means else {
-      if !saves { try save(resumable, reports) }
+      if !saves || savedStep != state.step { try save(resumable, reports) }
       _ = try preempted(resumable, reports)
       return nil
     }

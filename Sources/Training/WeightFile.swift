@@ -12,14 +12,17 @@ public struct WeightDescription: Sendable {
   /// Absent in files of earlier versions.
   public var data: TrainingData?
 
-  /// The data that weights were trained on: what turns an image into an input, and an output into a class.
+  /// The data that weights were trained on: what turns an image into an input, an output into a class, and both
+  /// into a loss.
   public struct TrainingData: Codable, Equatable, Sendable {
     public var dataset: DatasetKind
     public var imagenetTransform: ImageFraming
     public var classNames: [String]
+    /// Absent in files of earlier versions.
+    public var criterion: Criterion?
 
     enum CodingKeys: String, CodingKey {
-      case dataset
+      case dataset, criterion
       case imagenetTransform = "imagenet_transform"
       case classNames = "class_names"
     }

@@ -125,6 +125,67 @@ import Testing
     #expect(status(run)["state"] as? String == "done")
   }
 
+  @Test("a run that a damaged image has stopped goes on without it") func goesOnWithout() throws {
+    let path = "data/val/n03/1.JPEG"
+    try folder.write(path, Array("no image".utf8))
+    let one = ["--max_steps", "1"]
+    #expect(try Program.run(ranks: 2, flags("stop", one)).code == 11)
+    let again = try Program.run(ranks: 2, flags("stop", one + ["--on_bad_image", "skip"]))
+    #expect(again.code == 0, "\(again.errors)")
+    #expect(try metrics(folder.path + "/stop", event: "step").count == 1)
+    // As if it had been so from the start.
+    let whole = try Program.run(flags("whole", one + ["--on_bad_image", "skip"]))
+    #expect(whole.code == 0, "\(whole.errors)")
+    for run in ["stop", "whole"] {
+      #expect(
+        try String(contentsOfFile: folder.path + "/\(run)/bad-images.txt", encoding: .utf8)
+          .contains(path))
+    }
+    #expect(
+      try RankInvarianceTests.numbers(folder.path + "/stop")
+        == RankInvarianceTests.numbers(folder.path + "/whole"))
+  }
+
+  @Test("a file that cannot be read is not skipped: another host may read it") func unreadable()
+    throws
+  {
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.path + "/data/train/n02/9.JPEG", withDestinationPath: "nowhere")
+    let result = try Program.run(ranks: 2, flags("run", ["--on_bad_image", "skip"]))
+    #expect(result.code == 11)
+    #expect(
+      result.errors.contains("Cannot read \(folder.path)/data/train/n02/9.JPEG: No such file"))
+  }
+
+  @Test("weights are evaluated on their own classes only, and without their training data")
+  func evaluatesClasses() throws {
+    #expect(try Program.run(flags("run", ["--max_steps", "1"])).code == 0)
+    let evaluate = [
+      "evaluate", "--json", "--checkpoint", folder.path + "/run/model.safetensors", "--data_path",
+      folder.path + "/data",
+    ]
+    let before = try Program.run(evaluate)
+    #expect(before.code == 0, "\(before.errors)")
+    let files = FileManager.default
+    for split in ["train", "val"] {
+      try files.moveItem(
+        atPath: folder.path + "/data/\(split)/n01", toPath: folder.path + "/data/\(split)/n09")
+    }
+    let others = try Program.run(ranks: 2, evaluate)
+    #expect(others.code == 11)
+    #expect(others.errors.contains("class 0 is n02 there, n01 in the weights"), "\(others.errors)")
+    try files.moveItem(
+      atPath: folder.path + "/data/val/n09", toPath: folder.path + "/data/val/n01")
+    try files.removeItem(atPath: folder.path + "/data/train")
+    let without = try Program.run(evaluate)
+    #expect(without.code == 0, "\(without.errors)")
+    #expect(without.output == before.output)
+    try files.moveItem(
+      atPath: folder.path + "/data/val/n01", toPath: folder.path + "/data/val/n09")
+    let stranger = try Program.run(evaluate)
+    #expect(stranger.code == 11 && stranger.errors.contains("val/n09"), "\(stranger.errors)")
+  }
+
   @Test("skipped images give way to the same others everywhere, and are listed") func skips() throws
   {
     try damage()

@@ -44,6 +44,106 @@ import Testing
     #expect(try RankInvarianceTests.numbers(broken) == RankInvarianceTests.numbers(whole))
   }
 
+  @Test("a job that Slurm has put back into its queue goes on, whatever it began with")
+  func requeued() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    let never = flags(7, run) + ["--resume", "never"]
+    let dies = never + ["--inject", "kill:rank=0,step=6"]
+    func start(_ arguments: [String], job: String, restarts: Int) throws -> Int32 {
+      try Program.run(
+        arguments, environment: ["SLURM_JOB_ID": job, "SLURM_RESTART_COUNT": "\(restarts)"]
+      ).code
+    }
+    // Of another job.
+    #expect(try Program.run(flags(2, run)).code == 0)
+    #expect(try start(dies, job: "7", restarts: 0) == SIGKILL)
+    #expect(try metrics(run, event: "resume").isEmpty)
+    #expect(try start(never, job: "7", restarts: 1) == 0)
+    #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [4])
+    // The same numbers, but in no queue again; and another job.
+    for (job, restarts) in [("7", 0), ("8", 1)] {
+      #expect(try start(never, job: job, restarts: restarts) == 0)
+      #expect(try metrics(run, event: "resume").isEmpty)
+    }
+  }
+
+  @Test("a checkpoint that cannot be written is tried again when the next one is due")
+  func blockedCheckpoints() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    try folder.write("run/checkpoints", [])
+    // The last one counts: whoever wants the run to go on must know.
+    let blocked = try Program.run(ranks: 2, flags(5, run))
+    #expect(blocked.code == 10)
+    #expect(
+      blocked.errors.components(separatedBy: "could not be made").count == 3, "\(blocked.errors)")
+    #expect(
+      blocked.errors.contains("The run goes on; the next checkpoint is tried when it is due."))
+    #expect(try metrics(run, event: "step").count == 5)
+    #expect(FileManager.default.fileExists(atPath: run + "/model.safetensors"))
+    let other = folder.path + "/other"
+    let obstacle = try folder.write("other/checkpoints", [])
+    let running = try Program.start(
+      flags(9, other) + ["--inject", "slow:rank=0,step=3,seconds=0.5"])
+    let deadline = Date().addingTimeInterval(60)
+    while (try? metrics(other, event: "step").count < 3) ?? true, Date() < deadline {
+      usleep(10_000)
+    }
+    try FileManager.default.removeItem(atPath: obstacle)
+    let result = running.finish()
+    #expect(result.code == 0, "\(result.errors)")
+    #expect(result.errors.components(separatedBy: "could not be made").count == 2)
+    #expect(FileManager.default.fileExists(atPath: other + "/checkpoints/step-00000009"))
+  }
+
+  @Test("after so many minutes there is a checkpoint, on any number of ranks", arguments: [nil, 2])
+  func minutes(ranks: Int?) throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    func flags(_ minutes: String, _ more: [String] = []) -> [String] {
+      self.flags(7, run) + ["--checkpoint_every", "0", "--checkpoint_minutes", minutes] + more
+    }
+    let dies = ["--inject", "kill:rank=0,step=6"]
+    _ = try Program.run(ranks: ranks, flags("1e-9", dies))
+    // An epoch has three steps.
+    #expect(FileManager.default.fileExists(atPath: run + "/checkpoints/step-00000005"))
+    #expect(try Program.run(ranks: ranks, flags("1e-9")).code == 0)
+    #expect(try metrics(run, event: "resume").map { $0["step"] as? Int } == [5])
+    _ = try Program.run(ranks: ranks, flags("30", dies + ["--resume", "never"]))
+    #expect(!FileManager.default.fileExists(atPath: run + "/checkpoints/step-00000005"))
+  }
+
+  @Test("a run that starts over leaves no weights of the one before") func startsOver() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(4, run)).code == 0)
+    let best = run + "/best.safetensors"
+    #expect(FileManager.default.fileExists(atPath: best))
+    let fails = ["--resume", "never", "--inject", "nan:rank=0,step=1"]
+    // But for those that it begins with.
+    #expect(try Program.run(flags(4, run) + fails + ["--init_from", best]).code == 12)
+    #expect(FileManager.default.fileExists(atPath: best))
+    #expect(!FileManager.default.fileExists(atPath: run + "/model.safetensors"))
+    #expect(try Program.run(flags(4, run) + fails).code == 12)
+    #expect(!FileManager.default.fileExists(atPath: best))
+  }
+
+  @Test("evaluate computes the loss that the run had, without its flags") func criterion() throws {
+    let folder = try TemporaryFolder()
+    let run = folder.path + "/run"
+    #expect(try Program.run(flags(3, run) + ["--criterion", "MSE"]).code == 0)
+    let evaluated = try Program.run([
+      "evaluate", "--json", "--checkpoint", run + "/model.safetensors", "--data_path",
+      goldenFolder.path,
+    ])
+    let line = try #require(
+      try JSONSerialization.jsonObject(with: Data(evaluated.output.utf8)) as? [String: Any])
+    let told = try #require(try metrics(run, event: "epoch").last?["test_loss"] as? Double)
+    let loss = try #require(line["loss"] as? Double)
+    #expect(abs(loss - told) < 1e-6 * told)
+  }
+
   @Test("other data is refused, in other words than a flag") func otherData() throws {
     let folder = try TemporaryFolder()
     let data = folder.path + "/cifar-10-batches-bin"

@@ -1025,8 +1025,12 @@ test_a_signal_while_hosts_are_looked_at() {
     finish
     set -- $words
     equals "$words: exit code" "$code" "$2"
-    exists "$folder/looked"
-    if ((code == 15)); then contains "$words" "$err" asked; else
+    if ((code == 15)); then
+      exists "$folder/looked"
+      contains "$words" "$err" asked
+    else
+      # The look is over at once.
+      [[ ! -e $folder/looked ]] || problem "$words: it has waited"
       [[ ! -e $folder/ran ]] || problem "$words: it has started"
       contains "$words" "$err" 'ended by a signal, nothing has been started'
     fi
@@ -1053,6 +1057,44 @@ test_a_signal_is_passed_on_once() {
   PATH=$folder/bin:$PATH run -np 1 --grace 5 --output_dir "$folder/run"
   equals 'exit code' "$code" 15
   equals 'requests' "$(grep -c 'Stopping after a checkpoint' <<<"$err")" 1
+}
+
+test_a_signal_before_an_mpirun_that_says_nothing() {
+  stand_in ssh <<<'[[ $1 != -G ]] || exit 1; : >"$folder/looks"; sleep 1; cat >/dev/null'
+  stand_in mpirun <<<'echo $$ >"$folder/pid"; exec sleep 60'
+  export folder
+  local begin
+  PATH=$folder/bin:$PATH start --host b:1 --grace 1 train --output_dir "$folder/run"
+  within 5 test -e "$folder/looks"
+  kill -TERM "$launched"
+  begin=$SECONDS
+  finish
+  equals 'exit code' "$code" 16
+  ((SECONDS - begin < 10)) || problem "it took $((SECONDS - begin)) s"
+  within 5 no_processes "$folder/pid"
+}
+
+test_nobody_reads_for_a_while() {
+  # What it says fills the pipe; a second signal ends it all the same.
+  stand_in mpirun <<<'echo $$ >"$folder/pid"; trap "" USR1
+    echo "Attention, 5 parameters; shapes" >&2; for ((i = 0; i < 20000; i++)); do echo "word $i" >&2; done
+    : >"$folder/said"; exec sleep 60'
+  export folder
+  mkfifo "$folder/pipe"
+  exec 8<>"$folder/pipe"
+  PATH=$folder/bin:$PATH "$launch" -np 1 --output_dir "$folder/run" 2>"$folder/pipe" 8<&- &
+  launched=$!
+  within 10 test -e "$folder/said"
+  kill -TERM "$launched"
+  sleep 0.1
+  kill -TERM "$launched"
+  within 5 eval '[[ ! -e /proc/$(<"$folder/pid") ]]'
+  timeout 5 cat <&8 >"$folder/read" &
+  wait "$launched"
+  equals 'exit code' "$?" 16
+  exec 8>&-
+  wait
+  equals 'nothing is missing' "$(grep -c '^word' "$folder/read")" 20000
 }
 
 test_a_signal_leads_to_a_checkpoint() {
@@ -1175,6 +1217,7 @@ test_a_second_signal_ends_at_once() {
   kill -INT "$launched" 2>/dev/null
   kill -TERM "$launched"
   within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  sleep 0.1
   begin=$SECONDS
   kill -TERM "$launched"
   finish
@@ -1215,6 +1258,7 @@ test_a_second_run_leaves_the_files_of_the_first_alone() {
       *)
         kill -TERM "$second"
         within 5 grep -q 'Stopping after a checkpoint' "$folder/second"
+        sleep 0.1
         kill -TERM "$second"
         ;;
     esac
@@ -1225,6 +1269,7 @@ test_a_second_run_leaves_the_files_of_the_first_alone() {
   launched=$first
   kill -TERM "$first"
   within 5 grep -q 'Stopping after a checkpoint' "$folder/stderr"
+  sleep 0.1
   kill -TERM "$first"
   finish
   equals 'exit code' "$code" 16

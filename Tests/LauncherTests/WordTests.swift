@@ -66,7 +66,10 @@ import Testing
     {
       #expect(RunConventions.isBeginning(line), "\(line)")
     }
-    for line in ["Attention, parameters; x", "Attention,  parameters; x", "5 parameters; x", "Attention, 5 parameters", ""] {
+    for line in [
+      "Attention, parameters; x", "Attention,  parameters; x", "5 parameters; x",
+      "Attention, 5 parameters", "",
+    ] {
       #expect(!RunConventions.isBeginning(line), "\(line)")
     }
   }

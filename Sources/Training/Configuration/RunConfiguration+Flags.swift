@@ -8,7 +8,7 @@ extension RunConfiguration {
     modelFlags + [
       ("dataset", dataset.rawValue), ("resize", "\(resize)"), ("augment", word(augment)),
       ("noise", "\(noise)"), ("shuffle", word(shuffle)),
-      ("imagenet_transform", imagenetTransform.rawValue), ("on_bad_image", badImages.rawValue),
+      ("imagenet_transform", imagenetTransform.rawValue),
       ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
       ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
       ("lr", "\(learningRate)"), ("weight_decay", "\(weightDecay)"),
@@ -30,11 +30,13 @@ extension RunConfiguration {
       ("output_dir", outputFolder), ("resume", resume), ("init_from", initFrom ?? ""),
       ("checkpoint_every", "\(checkpointEvery)"),
       ("checkpoint_every_epoch", "\(checkpointEveryEpoch)"),
+      ("checkpoint_minutes", "\(checkpointMinutes)"),
       ("checkpoint_keep", "\(checkpointKeep)"), ("log_every", "\(logEvery)"),
       ("overlap", word(overlap)),
       ("bucket_mb", bucketMegabytes > 0 ? "\(bucketMegabytes)" : "auto"),
       ("recompute", word(recompute)), ("workers", workers.map(String.init) ?? "auto"),
-      ("stall_timeout", "\(stallTimeout)"),
+      // A run that stops at a damaged image has met none yet.
+      ("stall_timeout", "\(stallTimeout)"), ("on_bad_image", badImages.rawValue),
       ("no_progress", word(!showProgress)), ("trace", word(trace)),
     ]
   }
@@ -44,7 +46,7 @@ extension RunConfiguration {
   var course: [(flag: String, value: String)] {
     let flags = [
       "num_epochs", "max_steps", "resume", "init_from", "checkpoint_every",
-      "checkpoint_every_epoch", "trace",
+      "checkpoint_every_epoch", "trace", "on_bad_image",
     ]
     return conduct.filter { flags.contains($0.flag) }
   }

@@ -42,9 +42,7 @@ extension RunConfiguration {
 
   /// Memory of this host, or of the control group that the program runs in.
   private static var hostMemory: UInt64 {
-    let limit = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8)
-    let allowed = limit.flatMap { UInt64($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-    return min(ProcessInfo.processInfo.physicalMemory, allowed ?? .max)
+    min(ProcessInfo.processInfo.physicalMemory, ControlGroup.current.memoryLimit ?? .max)
   }
 
   /// Ranks on this host, as mpirun tells.

@@ -83,6 +83,7 @@ extension RunConfiguration {
     let rates = [
       ("--noise", noise), ("--weight_decay", weightDecay), ("--momentum", momentum),
       ("--lr_gamma", gamma), ("--min_lr", minimumRate), ("--clip_grad_norm", clipNorm),
+      ("--checkpoint_minutes", checkpointMinutes),
     ]
     for (flag, value) in rates {
       try require(

@@ -1,5 +1,5 @@
-import Collectives
 // Everything that a run depends on.
+import Collectives
 import Conventions
 import Datasets
 import Diagnostics
@@ -66,6 +66,8 @@ public struct RunConfiguration: Sendable {
   public var initFrom: String?
   public var checkpointEvery = 0
   public var checkpointEveryEpoch = 1
+  /// Where there are checkpoints, also after so many minutes without one; 0 = off.
+  public var checkpointMinutes = 30.0
   public var checkpointKeep = 2
   public var logEvery = 10
   public var showProgress = true

@@ -80,15 +80,3 @@ struct RunEvents {
     failure.tell(error, "The run goes on; the file is tried again after every epoch.")
   }
 }
-
-/// Tells of a failure once, until it has ended.
-private struct FailureNote {
-  private var isTold = false
-
-  mutating func end() { isTold = false }
-
-  mutating func tell(_ error: any Error, _ consequence: String, again: Bool = false) {
-    if again || !isTold { say("Note: \(error)\n\(consequence)") }
-    isTold = true
-  }
-}

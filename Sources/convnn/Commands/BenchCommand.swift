@@ -1,5 +1,5 @@
-import ArgumentParser
 // `convnn bench`: how fast this machine trains, and how near that is to its own limit.
+import ArgumentParser
 import Conventions
 import Diagnostics
 import Foundation

@@ -32,7 +32,9 @@ struct EvaluateCommand: ParsableCommand {
     try KernelChoice.settle(flags)
     noteData(of: base, configuration, flags)
     try Ending.withProcessGroup { group in
-      let (images, result) = try EvaluationRun(configuration, group: group, weights: path).run()
+      let (images, result) = try EvaluationRun(
+        configuration, group: group, weights: path, trainedOn: base?.data
+      ).run()
       guard result.loss.isFinite else {
         throw SharedError(
           error: RunError(

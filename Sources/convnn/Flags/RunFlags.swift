@@ -21,6 +21,7 @@ struct RunFlags: ParsableArguments {
     if let data = base?.data {
       c.dataset = data.dataset
       c.imagenetTransform = data.imagenetTransform
+      data.criterion.put(&c.criterion)
     }
     training.preset?.apply(to: &c)
     model.apply(to: &c.model)

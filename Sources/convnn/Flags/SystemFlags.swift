@@ -1,6 +1,6 @@
+// The flags of the machine and of the parallel run, and of output.
 import ArgumentParser
 import Collectives
-// The flags of the machine and of the parallel run, and of output.
 import Conventions
 import Diagnostics
 import Tensors
@@ -102,6 +102,12 @@ struct OutputFlags: ParsableArguments {
     name: .customLong("checkpoint_every_epoch"),
     help: "Epochs between checkpoints, 0 = off (default: 1).")
   var checkpointEveryEpoch: Int?
+  @Option(
+    name: .customLong("checkpoint_minutes"),
+    help: """
+      Where one of these is on: at most so many minutes between checkpoints, 0 = off (default: 30).
+      """)
+  var checkpointMinutes: Double?
   @Option(name: .customLong("checkpoint_keep"), help: "Checkpoints kept (default: 2).")
   var checkpointKeep: Int?
   @Option(
@@ -120,6 +126,7 @@ struct OutputFlags: ParsableArguments {
     resume.put(&c.resume)
     checkpointEvery.put(&c.checkpointEvery)
     checkpointEveryEpoch.put(&c.checkpointEveryEpoch)
+    checkpointMinutes.put(&c.checkpointMinutes)
     checkpointKeep.put(&c.checkpointKeep)
     logEvery.put(&c.logEvery)
     c.showProgress = !hideProgress
