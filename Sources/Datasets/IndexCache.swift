@@ -82,9 +82,15 @@ struct IndexCache: Sendable {
     return index
   }
 
+  /// Hosts that share a home may each have a folder of that name on a disk of their own.
   func file(_ root: String) -> String {
     let hash = DataHash()
     hash.add(root)
+    var information = stat()
+    if stat(root, &information) == 0 {
+      hash.add(UInt64(information.st_dev))
+      hash.add(UInt64(information.st_ino))
+    }
     return folder + "/index-" + hash.text
   }
 

@@ -39,6 +39,12 @@ struct StepSeconds {
   var exchange = 0.0
 }
 
+/// What helps against losses and weights that are not finite.
+let notFiniteAdvice = """
+  The same command meets the same again. From an earlier checkpoint a run with a lower --lr or --clip_grad_norm goes on \
+  in another --output_dir: --resume …/checkpoints/step-…
+  """
+
 /// Carries out steps with the parameters of this rank; all ranks call `run` together.
 final class GradientStep {
   private let group: ProcessGroup
@@ -158,8 +164,7 @@ final class GradientStep {
           """
           Step \(step): loss \(result.meanLoss), gradient norm \
           \(result.gradientNorm); finite numbers were expected.
-          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data; \
-          weights and checkpoints of earlier steps are kept.
+          \(notFiniteAdvice)
           """))
     }
     timeline.span("update", step) {

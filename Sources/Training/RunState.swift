@@ -36,6 +36,8 @@ public struct RunState: Codable, Sendable {
   public var products: String
   /// The job of Slurm that wrote the checkpoint.
   public var job: String?
+  /// The checkpoint of another folder that the run began with, as it was given.
+  public var branchedFrom: String?
   /// The file that the run began with; nil for random weights.
   public var firstWeights: FirstWeights?
 
@@ -102,13 +104,15 @@ public struct RunState: Codable, Sendable {
   }
 
   /// What differs from another run's configuration and data, one line each.
-  func differences(from stored: RunState) -> [String] {
+  ///
+  /// - Parameter chosen: of these flags; nil: of all.
+  func differences(from stored: RunState, in chosen: Set<String>? = nil) -> [String] {
     func value(_ flag: String, _ items: [ConfigurationItem]) -> String {
       items.first { $0.flag == flag }?.value ?? "(not known)"
     }
     var flags = configuration.map(\.flag)
     flags += stored.configuration.map(\.flag).filter { !flags.contains($0) }
-    return flags.compactMap { flag in
+    return flags.filter { chosen?.contains($0) ?? true }.compactMap { flag in
       let there = value(flag, stored.configuration)
       let here = value(flag, configuration)
       let name = flag.contains(" ") ? flag : "--\(flag)"

@@ -54,8 +54,7 @@ extension Trainer {
           .notFinite,
           """
           After step \(state.step) some weights are not finite.
-          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data; \
-          checkpoints of earlier steps are kept.
+          \(notFiniteAdvice)
           """))
     }
     let moments = replica.optimizer.moments
@@ -132,7 +131,8 @@ extension Trainer {
     } else {
       try refuseToOverwrite()
       if let file = configuration.initFrom {
-        try weightFile.read(into: parameters.base, from: file)
+        try weightFile.read(
+          into: parameters.base, from: file, keepingHead: configuration.newHead)
         state.firstWeights = try .init(path: file)
       }
       try checkpoints.removeAll()
@@ -201,19 +201,32 @@ extension Trainer {
     }
   }
 
-  /// Whether the launcher or Slurm has started this run again: what lies in the folder is its own, whatever it began
-  /// with.
+  /// Whether this run has been started again, by the launcher, by Slurm, or by the same command: what lies in the
+  /// folder is its own, whatever it began with.
   private func isRestart() throws -> Bool {
     if Attempt.number > 0 { return !checkpoints.isEmpty }
-    guard let job = Attempt.requeuedJob, let newest = try checkpoints.newestWhole().path else {
-      return false
-    }
-    return try RunState(checkpoint: newest).job == job
+    let mayBe = Attempt.requeuedJob != nil || !["auto", "never"].contains(configuration.resume)
+    guard mayBe, let newest = try checkpoints.newestWhole().path else { return false }
+    let stored = try RunState(checkpoint: newest)
+    return stored.branchedFrom == configuration.resume
+      || (stored.job != nil && stored.job == Attempt.requeuedJob)
   }
 
   private func adopt(_ path: String) throws {
     var stored = try RunState(checkpoint: path)
-    let differences = state.differences(from: stored)
+    var differences = state.differences(from: stored)
+    let isBranch = configuration.resume == path && !checkpoints.contains(path)
+    if isBranch {
+      let changed = state.differences(from: stored, in: RunConfiguration.branchFlags)
+      differences.removeAll(where: changed.contains)
+      if differences.isEmpty, !changed.isEmpty {
+        say(
+          "Note: from here on another run than that of \(path):\n" + changed.joined(separator: "\n")
+        )
+        stored.configuration = state.configuration
+        stored.schedule = state.schedule
+      }
+    }
     guard differences.isEmpty else {
       let more = differences.count > 3 ? "\nand \(differences.count - 3) more" : ""
       throw RunError.configuration(
@@ -240,6 +253,7 @@ extension Trainer {
     try weightFile.read(into: parameters.base, from: "\(path)/weights.safetensors")
     state = stored
     state.job = job
+    if isBranch { state.branchedFrom = path }
     if state.products != products, !isComplete {
       say(
         """

@@ -243,7 +243,7 @@ public final class Trainer {
           .notFinite,
           """
           After step \(state.step) the test loss is \(means.result.loss), a finite number was expected.
-          Lower --lr, add --warmup_epochs or --clip_grad_norm, or look at the data.
+          \(notFiniteAdvice)
           """))
     }
     // Before the weights are written.

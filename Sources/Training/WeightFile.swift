@@ -88,9 +88,13 @@ public struct WeightFile {
 
   /// Fills `parameters` from a file; buffers in it are constants, which may be absent.
   ///
+  /// - Parameter keepingHead: leaves the classifier as it is, and takes the file for one of other images too, whose
+  ///   positions differ in number.
   /// - Throws: `RunError`: configuration, that lists missing, extra and misshapen tensors;
   ///   checkpointDamaged for tensors that are not those whose checksum the file has.
-  public func read(into parameters: UnsafeMutablePointer<Float>, from path: String) throws {
+  public func read(
+    into parameters: UnsafeMutablePointer<Float>, from path: String, keepingHead: Bool = false
+  ) throws {
     let file = try SafetensorsFile(path: path)
     if let expected = file.metadata[Self.checksumKey] {
       let found = file.contentChecksum()
@@ -104,8 +108,9 @@ public struct WeightFile {
           """)
       }
     }
+    func isHead(_ name: String) -> Bool { name.hasPrefix("classifier.") }
     var problems: [String] = []
-    for place in places {
+    for place in places where !(keepingHead && isHead(place.spec.name)) {
       guard let entry = file[place.spec.name] else {
         problems.append("\(place.spec.name) is missing")
         continue
@@ -117,7 +122,7 @@ public struct WeightFile {
       let values = try file.floats(entry.name)
       (parameters + place.offset).update(from: values, count: values.count)
     }
-    for buffer in buffers {
+    for buffer in buffers where !keepingHead {
       guard let entry = file[buffer.name], entry.shape != buffer.shape else { continue }
       problems.append("\(buffer.name) is \(entry.shape), expected \(buffer.shape)")
     }
@@ -129,7 +134,8 @@ public struct WeightFile {
     throw RunError.configuration(
       "\(path) does not fit the model (\(configuration.layer.rawValue), \(places.count) tensors):\n"
         + problems.prefix(3).joined(separator: "\n") + more
-        + "\nGive the flags of the run that made the file, --resize and --patch_size among them.")
+        + "\nGive the flags of the run that made the file, --resize and --patch_size among them; for other"
+        + " classes or sizes of images: --init_from with --new_head.")
   }
 
   /// What a weights file says of itself, nil if it does not tell its model's configuration.

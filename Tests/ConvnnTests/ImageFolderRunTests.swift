@@ -186,6 +186,34 @@ import Testing
     #expect(stranger.code == 11 && stranger.errors.contains("val/n09"), "\(stranger.errors)")
   }
 
+  @Test("weights serve other classes and sizes of images, but for the classifier") func newHead()
+    throws
+  {
+    #expect(try Program.run(flags("run", ["--max_steps", "2"])).code == 0)
+    for split in ["train", "val"] {
+      try FileManager.default.removeItem(atPath: folder.path + "/data/\(split)/n02")
+    }
+    let first = folder.path + "/run/model.safetensors"
+    // So small a rate moves nothing.
+    let other = [
+      "--resize", "24", "--max_steps", "1", "--lr", "1e-30", "--weight_decay", "0", "--init_from",
+      first,
+    ]
+    let refused = try Program.run(flags("other", other))
+    #expect(refused.code == 10 && refused.errors.contains("--new_head"), "\(refused.errors)")
+    let result = try Program.run(ranks: 2, flags("other", other + ["--new_head"]))
+    #expect(result.code == 0, "\(result.errors)")
+    let before = try SafetensorsFile(path: first)
+    let after = try SafetensorsFile(path: folder.path + "/other/model.safetensors")
+    let body = after.tensors.map(\.name).filter {
+      !$0.hasPrefix("classifier.") && !$0.hasSuffix(".pe")
+    }
+    #expect(body.count > 8)
+    for name in body { #expect(try after.floats(name) == before.floats(name), "\(name)") }
+    #expect(after["classifier.weight"]?.shape == [2, 24])
+    #expect(try Set(after.floats("classifier.weight")).count > 24)
+  }
+
   @Test("skipped images give way to the same others everywhere, and are listed") func skips() throws
   {
     try damage()

@@ -144,6 +144,34 @@ import Testing
     #expect(abs(loss - told) < 1e-6 * told)
   }
 
+  @Test(
+    "from another run's checkpoint a run may go on otherwise, and the same command goes on with it")
+  func branch() throws {
+    let folder = try TemporaryFolder()
+    let (first, second) = (folder.path + "/first", folder.path + "/second")
+    #expect(try Program.run(flags(4, first)).code == 0)
+    let from = ["--resume", first + "/checkpoints/step-00000004"]
+    let refused = try Program.run(flags(7, second) + from + ["--lr", "1e-4", "--shards", "4"])
+    #expect(refused.code == 10 && refused.errors.contains("--shards"), "\(refused.errors)")
+    #expect(!refused.errors.contains("--lr: "), "\(refused.errors)")
+    let other = flags(7, second) + from + ["--lr", "1e-4", "--clip_grad_norm", "0.5"]
+    let dies = try Program.run(other + ["--inject", "kill:rank=0,step=7"])
+    #expect(dies.code == SIGKILL)
+    #expect(dies.errors.contains("--lr: 0.001 in the checkpoint, 0.0001 now"), "\(dies.errors)")
+    let rates = try metrics(second, event: "step").compactMap { $0["lr"] as? Double }
+    #expect(!rates.isEmpty && rates.allSatisfy { $0 <= 1e-4 })
+    let again = try Program.run(ranks: 2, other)
+    #expect(again.code == 0, "\(again.errors)")
+    #expect(try metrics(second, event: "resume").last?["step"] as? Int == 6)
+    // As if nothing had killed it.
+    let whole = folder.path + "/whole"
+    #expect(try Program.run(other + ["--output_dir", whole]).code == 0)
+    #expect(try RankInvarianceTests.weights(second) == RankInvarianceTests.weights(whole))
+    // In its own folder a run stays what it is.
+    let own = try Program.run(flags(7, first) + ["--lr", "1e-4"])
+    #expect(own.code == 10 && own.errors.contains("--lr: "), "\(own.errors)")
+  }
+
   @Test("other data is refused, in other words than a flag") func otherData() throws {
     let folder = try TemporaryFolder()
     let data = folder.path + "/cifar-10-batches-bin"
@@ -183,7 +211,8 @@ import Testing
     #expect(try metrics(second, event: "resume").map { $0["step"] as? Int } == [4])
     #expect(try metrics(second, event: "step").map { $0["step"] as? Int } == [5, 6, 7])
     // Not over another run's checkpoints.
-    let other = try Program.run(flags(7, second) + from)
+    let other = try Program.run(
+      flags(7, second) + ["--resume", whole + "/checkpoints/step-00000006"])
     #expect(other.code == 10)
     #expect(other.errors.contains("holds checkpoints of another run"), "\(other.errors)")
   }

@@ -76,6 +76,22 @@ import Testing
     } catch { return "\(error)" }
   }
 
+  @Test("names that are no UTF-8 are refused, files and folders") func names() throws {
+    for name in ["train/b/\u{e9}.JPEG", "val/\u{e9}/1.JPEG"] {
+      let folder = try folder("train/b/1.JPEG", "val/b/1.JPEG")
+      // In Latin-1.
+      let bytes =
+        ("\(folder.path)/\(name)".unicodeScalars).map { CChar(truncatingIfNeeded: $0.value) } + [0]
+      let parent = bytes.prefix(bytes.lastIndex(of: CChar(0x2F))!) + [0]
+      mkdir(Array(parent), 0o755)
+      close(creat(bytes, 0o644))
+      let error = #expect(throws: RunError.self) {
+        for split in [DatasetSplit.train, .test] { _ = try open(split, folder) }
+      }
+      #expect(error?.code == .data && error?.message.contains("not UTF-8") == true)
+    }
+  }
+
   @Test("what is missing is named") func missing() throws {
     #expect(message(.train, try folder("val/a/1.png")).contains("No folder"))
     #expect(message(.train, try folder("train/1.png", "val/a/1.png")).contains("no class folders"))

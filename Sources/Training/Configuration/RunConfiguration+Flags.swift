@@ -23,11 +23,19 @@ extension RunConfiguration {
     ]
   }
 
+  /// Of these, what a run that begins from another one's checkpoint may have otherwise: how it goes on from there,
+  /// not what lies behind it.
+  static let branchFlags: Set = [
+    "lr", "weight_decay", "decay_all", "clip_grad_norm", "scheduler", "lr_step", "lr_gamma",
+    "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment",
+  ]
+
   /// What may change from one attempt to the next.
   public var conduct: [(flag: String, value: String)] {
     [
       ("data_path", dataPath), ("num_epochs", "\(epochs)"), ("max_steps", "\(maxSteps)"),
       ("output_dir", outputFolder), ("resume", resume), ("init_from", initFrom ?? ""),
+      ("new_head", word(newHead)),
       ("checkpoint_every", "\(checkpointEvery)"),
       ("checkpoint_every_epoch", "\(checkpointEveryEpoch)"),
       ("checkpoint_minutes", "\(checkpointMinutes)"),
@@ -45,7 +53,7 @@ extension RunConfiguration {
   /// next, but not from rank to rank.
   var course: [(flag: String, value: String)] {
     let flags = [
-      "num_epochs", "max_steps", "resume", "init_from", "checkpoint_every",
+      "num_epochs", "max_steps", "resume", "init_from", "new_head", "checkpoint_every",
       "checkpoint_every_epoch", "trace", "on_bad_image",
     ]
     return conduct.filter { flags.contains($0.flag) }

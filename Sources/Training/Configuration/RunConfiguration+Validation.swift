@@ -73,6 +73,10 @@ extension RunConfiguration {
       shards & max(shards - 1, 0) == 0,
       "--shards is \(shards): expected a power of two, or 0 for one that suits the batch.")
     try require(
+      !newHead || initFrom != nil,
+      "--new_head leaves out the classifier of --init_from, which is not given: give both, or neither."
+    )
+    try require(
       microBatch <= batchSize,
       "--micro_batch \(microBatch) is more than --batch_size \(batchSize): choose at most that.")
   }

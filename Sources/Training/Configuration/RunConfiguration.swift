@@ -64,6 +64,8 @@ public struct RunConfiguration: Sendable {
   /// auto, never, or a checkpoint's folder.
   public var resume = "auto"
   public var initFrom: String?
+  /// The classifier does not come from there.
+  public var newHead = false
   public var checkpointEvery = 0
   public var checkpointEveryEpoch = 1
   /// Where there are checkpoints, also after so many minutes without one; 0 = off.

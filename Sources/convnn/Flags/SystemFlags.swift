@@ -90,6 +90,12 @@ struct OutputFlags: ParsableArguments {
   @Option(
     name: .customLong("init_from"), help: "Start from the weights of a safetensors file.")
   var initFrom: String?
+  @Flag(
+    name: .customLong("new_head"),
+    help: """
+      With --init_from: a new classifier, for other classes; images may be of another size, too.
+      """)
+  var newHead = false
   @Option(
     name: .customLong("resume"),
     help:
@@ -123,6 +129,7 @@ struct OutputFlags: ParsableArguments {
       outputFolder
       ?? RunConventions.outputFolder(layer: c.model.layer.rawValue, dataset: c.dataset.rawValue)
     if let initFrom { c.initFrom = initFrom }
+    c.newHead = newHead
     resume.put(&c.resume)
     checkpointEvery.put(&c.checkpointEvery)
     checkpointEveryEpoch.put(&c.checkpointEveryEpoch)
