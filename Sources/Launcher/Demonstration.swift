@@ -27,7 +27,7 @@ struct Demonstration {
     let newest = name(number - 1)
     let canGoOn =
       Machine.text(ofFile: newest + "/.demonstration") == Self.flags + "\n"
-      && [15, 16].contains(statusExitCode(ofFile: newest + "/status.json"))
+      && [.preempted, .rankDied].contains(RunStatus(file: newest + "/status.json")?.exitCode)
     folder = canGoOn ? newest : name(number)
   }
 

@@ -8,14 +8,15 @@ struct RunFolder {
   /// Seconds for a run that has just been ended to go.
   var patience = 5.0
 
-  private var status: String { path + "/status.json" }
+  private var statusPath: String { path + "/status.json" }
+  private var status: RunStatus? { RunStatus(file: statusPath) }
 
-  var state: String? { statusState(ofFile: status) }
+  var state: RunStatus.State? { status?.state }
 
   /// Which file `status.json` is now: a run puts a new one in its place whenever it writes it.
   var versionOfStatus: String? {
     var information = stat()
-    guard stat(status, &information) == 0 else { return nil }
+    guard stat(statusPath, &information) == 0 else { return nil }
     let time = information.st_mtim
     return "\(information.st_ino) \(time.tv_sec) \(time.tv_nsec)"
   }
@@ -33,18 +34,20 @@ struct RunFolder {
   /// The last step that the run has told of.
   var lastStep: Int {
     max(
-      statusPosition(ofFile: status)?.step ?? 0,
+      status?.step ?? 0,
       lastLoggedStep(ofFile: path + "/metrics.jsonl") ?? 0)
   }
 
   /// A run that died cannot say so itself. One that another run kept out has nothing to say of the folder. The disk
   /// may be full.
   func markAsFailed(_ code: ExitCode, _ reason: String) {
-    guard access(status, W_OK) == 0, state == "running", !isInUse else { return }
+    guard access(statusPath, W_OK) == 0, let status, status.state == .running, !isInUse else {
+      return
+    }
     attempt {
-      try writeStatus(
-        to: status, state: "failed", step: lastStep,
-        epoch: statusPosition(ofFile: status)?.epoch ?? 0, exitCode: code.rawValue, reason: reason)
+      try RunStatus(
+        .failed, step: lastStep, epoch: status.epoch, exitCode: code, reason: reason
+      ).write(to: statusPath)
     }
     let report = path + "/report.html"
     guard access(report, W_OK) == 0 else { return }

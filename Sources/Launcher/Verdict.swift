@@ -1,6 +1,7 @@
 // What an attempt at a run has come to, in the documented terms.
 import Diagnostics
 import Foundation
+import Reports
 
 struct Verdict {
   let outcome: Attempt.Outcome
@@ -25,11 +26,11 @@ struct Verdict {
     self.ranOutOfMemory = ranOutOfMemory
     let state = flags.trains ? folder.state : nil
     // On a signal it ends with a checkpoint: an mpirun that got it as well has another exit code.
-    let hasPreempted = outcome.output.hasBegun && isNewStatus && state == "preempted"
+    let hasPreempted = outcome.output.hasBegun && isNewStatus && state == .preempted
     code = hasPreempted ? ExitCode.preempted.rawValue : Self.code(outcome, state: state)
   }
 
-  private static func code(_ outcome: Attempt.Outcome, state: String?) -> Int32 {
+  private static func code(_ outcome: Attempt.Outcome, state: RunStatus.State?) -> Int32 {
     let code = outcome.exitCode
     let isUnspecific = code >= 126 || code == 1
     if case .stalled = outcome.output.loss {
@@ -38,7 +39,7 @@ struct Verdict {
     }
     // 14 is MPI's own in version 5, when it cannot begin or loses a connection.
     let isLoss =
-      isUnspecific || code == ExitCode.stalled.rawValue || (code == 0 && state == "running")
+      isUnspecific || code == ExitCode.stalled.rawValue || (code == 0 && state == .running)
     return isLoss ? ExitCode.rankDied.rawValue : code
   }
 

@@ -4,21 +4,6 @@ import TensorFiles
 
 /// What the page tells beside `metrics.jsonl`.
 public struct ReportPage: Sendable {
-  public struct Status: Sendable {
-    /// As in `status.json`.
-    public var state: String
-    public var reason: String
-    public var step: Int
-    public var epoch: Int
-
-    public init(state: String, reason: String, step: Int, epoch: Int) {
-      self.state = state
-      self.reason = reason
-      self.step = step
-      self.epoch = epoch
-    }
-  }
-
   public var title: String
   /// How many epochs the run is to have.
   public var epochs: Int
@@ -41,7 +26,7 @@ public struct ReportPage: Sendable {
 
   /// HTML that is XML too. Its size is bounded whatever the length of the run: curves are thinned, by
   /// position alone, and so is the table.
-  public func text(_ history: RunHistory, _ status: Status, written: Date) -> String {
+  public func text(_ history: RunHistory, _ status: RunStatus, written: Date) -> String {
     """
     <!DOCTYPE html>
     <html xmlns="http://www.w3.org/1999/xhtml" lang="en">
@@ -66,9 +51,9 @@ public struct ReportPage: Sendable {
     """
   }
 
-  private static func titleEnd(_ state: String) -> String { ": \(Markup.escape(state))</title>" }
-  private static func mark(_ state: String, _ style: String) -> String {
-    "<strong class=\"state \(style)\">\(Markup.escape(state))</strong>"
+  private static func titleEnd(_ state: RunStatus.State) -> String { ": \(state)</title>" }
+  private static func mark(_ state: RunStatus.State) -> String {
+    "<strong class=\"state \(state)\">\(state)</strong>"
   }
 
   /// Writes into the page of a run that died, and cannot say so itself, how that was.
@@ -76,27 +61,25 @@ public struct ReportPage: Sendable {
   /// - Throws: `RunError` (configuration) when the file is as it was.
   public static func markAsFailed(file path: String, reason: String) throws {
     guard let page = FileManager.default.contents(atPath: path) else { return }
-    let failed = mark("failed", "failed") + " (\(Markup.escape(reason)))"
+    let failed = mark(.failed) + " (\(Markup.escape(reason)))"
     let text = String(decoding: page, as: UTF8.self)
-      .replacingOccurrences(of: titleEnd("running"), with: titleEnd("failed"))
-      .replacingOccurrences(of: mark("running", "running"), with: failed)
+      .replacingOccurrences(of: titleEnd(.running), with: titleEnd(.failed))
+      .replacingOccurrences(of: mark(.running), with: failed)
     try AtomicFile.write(Data(text.utf8), to: path)
   }
 
-  private func header(_ history: RunHistory, _ status: Status, _ written: Date) -> String {
-    let states = ["running", "done", "failed", "preempted"]
-    let style = states.contains(status.state) ? status.state : "running"
+  private func header(_ history: RunHistory, _ status: RunStatus, _ written: Date) -> String {
     let time = written.ISO8601Format().replacingOccurrences(of: "T", with: " ")
       .replacingOccurrences(of: "Z", with: " UTC")
     let epoch = "epoch \(min(status.epoch, epochs)) of \(epochs)"
     var text = """
       <header>
       <h1>\(Markup.escape(title))</h1>
-      <p>\(Self.mark(status.state, style)) \(epoch), \
+      <p>\(Self.mark(status.state)) \(epoch), \
       step \(grouped(status.step)). Written \(time).</p>
 
       """
-    if status.state != "done", !status.reason.isEmpty {
+    if status.state != .done, !status.reason.isEmpty {
       text += "<p class=\"reason\">\(Markup.escape(status.reason))</p>\n"
     }
     if !history.resumes.isEmpty {

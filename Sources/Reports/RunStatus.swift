@@ -1,48 +1,61 @@
 // What a run is doing, for scripts and schedulers.
+import Diagnostics
 import Foundation
 import TensorFiles
 
-/// `status.json`, replaced atomically; `durable` as in `AtomicFile.write`. Where there is no room for
-/// another file, the text goes over that of the old one: better than one that is not true any more.
-///
-/// - Throws: `RunError` (configuration) when the file is as it was.
-public func writeStatus(
-  to path: String, state: String, step: Int, epoch: Int, exitCode: Int32, reason: String,
-  durable: Bool = true
-) throws {
-  let line = jsonObject([
-    ("state", .text(state)), ("step", .integer(step)), ("epoch", .integer(epoch)),
-    ("exit_code", .integer(Int(exitCode))), ("reason", .text(reason)),
-  ])
-  do { try AtomicFile.write(Data((line + "\n").utf8), to: path, durable: durable) } catch {
-    guard overwrite(path, with: line) else { throw error }
+/// What `status.json` tells.
+public struct RunStatus: Equatable, Sendable {
+  public enum State: String, Sendable, CaseIterable {
+    case running, done, failed, preempted
   }
-}
 
-/// Step and epoch that a `status.json` tells, if it does.
-public func statusPosition(ofFile path: String) -> (step: Int, epoch: Int)? {
-  struct Position: Decodable { let step, epoch: Int }
-  return decode(Position.self, path).map { ($0.step, $0.epoch) }
-}
+  public var state: State
+  /// The last one that was told of.
+  public var step: Int
+  /// From 1.
+  public var epoch: Int
+  public var exitCode: ExitCode
+  public var reason: String
 
-/// The state that a `status.json` tells, if it does.
-public func statusState(ofFile path: String) -> String? {
-  struct State: Decodable { let state: String }
-  return decode(State.self, path)?.state
-}
-
-/// The exit code that a `status.json` tells, if it does.
-public func statusExitCode(ofFile path: String) -> Int? {
-  struct Code: Decodable {
-    let code: Int
-    enum CodingKeys: String, CodingKey { case code = "exit_code" }
+  public init(
+    _ state: State, step: Int, epoch: Int, exitCode: ExitCode = .done, reason: String = ""
+  ) {
+    self.state = state
+    self.step = step
+    self.epoch = epoch
+    self.exitCode = exitCode
+    self.reason = reason
   }
-  return decode(Code.self, path)?.code
-}
 
-private func decode<Value: Decodable>(_ type: Value.Type, _ path: String) -> Value? {
-  FileManager.default.contents(atPath: path)
-    .flatMap { try? JSONDecoder().decode(type, from: $0) }
+  /// nil for a file that is not there, or tells no status.
+  public init?(file path: String) {
+    struct Fields: Decodable {
+      let state: String
+      let step, epoch: Int
+      let exit_code: Int32
+      let reason: String?
+    }
+    guard let data = FileManager.default.contents(atPath: path),
+      let fields = try? JSONDecoder().decode(Fields.self, from: data),
+      let state = State(rawValue: fields.state), let code = ExitCode(rawValue: fields.exit_code)
+    else { return nil }
+    self.init(
+      state, step: fields.step, epoch: fields.epoch, exitCode: code, reason: fields.reason ?? "")
+  }
+
+  /// Replaces the file atomically; `durable` as in `AtomicFile.write`. Where there is no room for another file, the
+  /// text goes over that of the old one: better than one that is not true any more.
+  ///
+  /// - Throws: `RunError` (configuration) when the file is as it was.
+  public func write(to path: String, durable: Bool = true) throws {
+    let line = jsonObject([
+      ("state", .text(state.rawValue)), ("step", .integer(step)), ("epoch", .integer(epoch)),
+      ("exit_code", .integer(Int(exitCode.rawValue))), ("reason", .text(reason)),
+    ])
+    do { try AtomicFile.write(Data((line + "\n").utf8), to: path, durable: durable) } catch {
+      guard overwrite(path, with: line) else { throw error }
+    }
+  }
 }
 
 /// In one piece of no less than the old length, so that nothing of the old text is left.

@@ -145,7 +145,7 @@ extension Trainer {
   /// taken for this one's. What this one begins with stays.
   private func removeResults() {
     let folder = configuration.outputFolder
-    guard statusState(ofFile: "\(folder)/status.json") != nil else { return }
+    guard RunStatus(file: "\(folder)/status.json") != nil else { return }
     func resolved(_ path: String) -> URL { URL(fileURLWithPath: path).resolvingSymlinksInPath() }
     for name in ["model.safetensors", "best.safetensors", "trace.json"] {
       let path = "\(folder)/\(name)"
@@ -159,7 +159,7 @@ extension Trainer {
   private func refuseToOverwrite() throws {
     let folder = configuration.outputFolder
     guard configuration.resume == "auto", Attempt.number == 0,
-      statusState(ofFile: "\(folder)/status.json") == "done"
+      RunStatus(file: "\(folder)/status.json")?.state == .done
     else { return }
     throw RunError.configuration(
       """

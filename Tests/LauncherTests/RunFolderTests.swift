@@ -22,9 +22,8 @@ import Testing
   private func text(_ name: String) throws -> String {
     try String(contentsOfFile: "\(folder.path)/\(name)", encoding: .utf8)
   }
-  private func begin(_ state: String = "running") throws {
-    try writeStatus(
-      to: folder.path + "/status.json", state: state, step: 3, epoch: 2, exitCode: 0, reason: "")
+  private func begin(_ state: RunStatus.State = .running) throws {
+    try RunStatus(state, step: 3, epoch: 2).write(to: folder.path + "/status.json")
   }
 
   @Test("the last step is that of the status or of the newest line") func lastStep() throws {
@@ -41,7 +40,7 @@ import Testing
 
   @Test("a run that died is marked, and only that") func mark() throws {
     let page = "<title>x: running</title><strong class=\"state running\">running</strong> running"
-    for state in ["done", "preempted", "failed"] {
+    for state in [RunStatus.State.done, .preempted, .failed] {
       try begin(state)
       try write("report.html", page)
       run.markAsFailed(.rankDied, "lost")
@@ -50,7 +49,8 @@ import Testing
     }
     try begin()
     run.markAsFailed(.rankDied, "rank 1 on \"a<b\"")
-    #expect(run.state == "failed" && statusExitCode(ofFile: folder.path + "/status.json") == 16)
+    #expect(
+      run.state == .failed && RunStatus(file: folder.path + "/status.json")?.exitCode == .rankDied)
     #expect(
       try text("report.html")
         == "<title>x: failed</title><strong class=\"state failed\">failed</strong> "
@@ -66,7 +66,7 @@ import Testing
         atPath: "\(folder.path)/.\(name).\(getpid()).partial", withIntermediateDirectories: false)
     }
     run.markAsFailed(.stalled, "why")
-    #expect(run.state == "failed")
+    #expect(run.state == .failed)
     #expect(try text("report.html") == "as it was")
   }
 
@@ -75,7 +75,7 @@ import Testing
     let lock = try FileLock(folder.path + "/.lock", seconds: 0)
     #expect(run.isInUse)
     run.markAsFailed(.rankDied, "lost")
-    #expect(run.state == "running")
+    #expect(run.state == .running)
     lock.release()
     #expect(!run.isInUse)
   }

@@ -13,11 +13,11 @@ import Testing
   static let written = Date(timeIntervalSince1970: 1_700_000_000)
 
   static func text(
-    _ history: RunHistory, _ page: ReportPage = page, state: String = "running",
+    _ history: RunHistory, _ page: ReportPage = page, state: RunStatus.State = .running,
     reason: String = ""
   ) -> String {
     page.text(
-      history, .init(state: state, reason: reason, step: 1234, epoch: 2), written: written)
+      history, RunStatus(state, step: 1234, epoch: 2, reason: reason), written: written)
   }
 
   private static func history(_ epochs: Int, steps: Int, seed: Int) -> RunHistory {
@@ -117,7 +117,7 @@ import Testing
     let (title, reason, value, flag) = (word(), word(), word(), word())
     let report = ReportPage(
       title: title, epochs: 3, facts: [("Folder", value)], flags: [(flag, value)])
-    let page = try Page(Self.text(RunHistory(), report, state: "failed", reason: reason))
+    let page = try Page(Self.text(RunHistory(), report, state: .failed, reason: reason))
     func shown(_ text: String) -> String {
       let forbidden = Set("\u{0}\u{1b}\u{fffe}".unicodeScalars)
       return String(
@@ -134,11 +134,11 @@ import Testing
 
   @Test("the state, its reason and its resumes are told") func states() throws {
     var history = RunHistory()
-    let failed = Self.text(history, state: "failed", reason: "Rank 1: it's <over>")
+    let failed = Self.text(history, state: .failed, reason: "Rank 1: it's <over>")
     #expect(failed.contains("<strong class=\"state failed\">failed</strong>"))
     #expect(failed.contains("Rank 1: it&#39;s &lt;over&gt;"))
     #expect(failed.contains("epoch 2 of 300, step 1,234. Written 2023-11-14 22:13:20 UTC."))
-    #expect(!Self.text(history, state: "done", reason: "complete").contains("complete"))
+    #expect(!Self.text(history, state: .done, reason: "complete").contains("complete"))
     history.add(.resume(step: 40))
     #expect(Self.text(history).contains("Taken up again once, after step 40."))
     for step in [50, 60, 7000] { history.add(.resume(step: step)) }

@@ -20,9 +20,9 @@ import Testing
     let folder = try TemporaryFolder()
     let path = folder.path + "/status.json"
     for durable in [true, false] {
-      try writeStatus(
-        to: path, state: "failed", step: 7, epoch: 2, exitCode: 12, reason: reason,
-        durable: durable)
+      let told = RunStatus(.failed, step: 7, epoch: 2, exitCode: .notFinite, reason: reason)
+      try told.write(to: path, durable: durable)
+      #expect(RunStatus(file: path) == told)
       let data = try Data(contentsOf: URL(fileURLWithPath: path))
       let status = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
       #expect(status["reason"] as? String == reason)
@@ -38,12 +38,12 @@ import Testing
   @Test("readers never see half a status") func atomic() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/status.json"
-    try writeStatus(to: path, state: "running", step: 0, epoch: 1, exitCode: 0, reason: "")
+    try RunStatus(.running, step: 0, epoch: 1).write(to: path)
     let reader = Reader(path)
     for step in 0..<2000 {
-      try writeStatus(
-        to: path, state: "running", step: step, epoch: 1, exitCode: 0,
-        reason: String(repeating: "x", count: step % 50 * 200), durable: false)
+      try RunStatus(
+        .running, step: step, epoch: 1, reason: String(repeating: "x", count: step % 50 * 200)
+      ).write(to: path, durable: false)
     }
     let (reads, failures) = reader.stop()
     #expect(reads > 0)
@@ -53,17 +53,18 @@ import Testing
   @Test("where no other file can be made the status is still the newest") func noRoom() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/status.json"
-    func write(_ state: String, _ reason: String) throws {
-      try writeStatus(to: path, state: state, step: 1, epoch: 1, exitCode: 10, reason: reason)
+    func write(_ state: RunStatus.State, _ reason: String) throws {
+      try RunStatus(state, step: 1, epoch: 1, exitCode: .configuration, reason: reason)
+        .write(to: path)
     }
     // In the way of the temporary file, as a full disk would be.
     let obstacle = folder.path + "/.status.json.\(getpid()).partial"
     try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
-    #expect(throws: RunError.self) { try write("running", "") }
+    #expect(throws: RunError.self) { try write(.running, "") }
     #expect(!FileManager.default.fileExists(atPath: path))
     try folder.write("status.json", Array("{\"state\":\"running\"}\n".utf8))
     for reason in ["a long reason, longer than what was there", "short"] {
-      try write("failed", reason)
+      try write(.failed, reason)
       let text = try text(path)
       #expect(text.hasSuffix("\n") && text.filter { $0 == "\n" }.count == 1)
       let object = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]

@@ -18,17 +18,17 @@ struct RunPage {
 
   var exists: Bool { FileManager.default.fileExists(atPath: path) }
 
-  func write(_ history: RunHistory, _ status: ReportPage.Status) throws {
+  func write(_ history: RunHistory, _ status: RunStatus) throws {
     let text = page.text(history, status, written: Date())
     try AtomicFile.write(Data(text.utf8), to: path)
   }
 
-  mutating func refresh(_ history: RunHistory, _ status: ReportPage.Status) {
+  mutating func refresh(_ history: RunHistory, _ status: RunStatus) {
     do {
       try write(history, status)
       failure.end()
     } catch {
-      let isRunning = status.state == "running"
+      let isRunning = status.state == .running
       failure.tell(
         error,
         isRunning

@@ -82,13 +82,13 @@ final class RunReports {
     guard !complete else { return }
     try AtomicFile.write(Data(description.arguments.utf8), to: "\(folder)/args.txt")
     try AtomicFile.write(Data(description.architecture.utf8), to: "\(folder)/model.txt")
-    let running = status("running")
+    let running = status(.running)
     if Attempt.number == 0 {
       try page.write(history, running)
     } else {
       page.refresh(history, running)
     }
-    try tellStatus("running")
+    try running.write(to: statusPath)
   }
 
   private static func isBefore(_ state: RunState, _ record: MetricsRecord) -> Bool {
@@ -131,21 +131,23 @@ final class RunReports {
   }
 
   /// The status comes last: when it says that the run has ended, all else is there.
-  private func tellState(_ state: String, code: ExitCode = .done, reason: String = "") throws {
+  private func tell(
+    _ state: RunStatus.State, code: ExitCode = .done, reason: String = ""
+  ) throws {
+    let status = status(state, code: code, reason: reason)
     try badImages.sort()
-    page.refresh(history, status(state, reason: reason))
-    try tellStatus(state, code: code, reason: reason)
+    page.refresh(history, status)
+    try status.write(to: statusPath)
   }
 
-  private func tellStatus(_ state: String, code: ExitCode = .done, reason: String = "") throws {
-    try writeStatus(
-      to: "\(folder)/status.json", state: state, step: position.step, epoch: position.epoch,
-      exitCode: code.rawValue, reason: reason)
+  private func status(
+    _ state: RunStatus.State, code: ExitCode = .done, reason: String = ""
+  ) -> RunStatus {
+    RunStatus(
+      state, step: position.step, epoch: position.epoch, exitCode: code, reason: reason)
   }
 
-  private func status(_ state: String, reason: String = "") -> ReportPage.Status {
-    .init(state: state, reason: reason, step: position.step, epoch: position.epoch)
-  }
+  private var statusPath: String { "\(folder)/status.json" }
 
   func begin() {
     say(description.summary)
@@ -179,9 +181,7 @@ final class RunReports {
   /// Once a second, for whoever looks after the run. A full disk must not end it here.
   private func noteStep() {
     guard lastStatus.secondsUntilNow > 1 else { return }
-    try? writeStatus(
-      to: "\(folder)/status.json", state: "running", step: position.step, epoch: position.epoch,
-      exitCode: 0, reason: "", durable: false)
+    try? status(.running).write(to: statusPath, durable: false)
     lastStatus = .now
   }
 
@@ -244,7 +244,7 @@ final class RunReports {
     try notePace(state)
     namedRank = nil
     events.reopen(history, step: position.step)
-    try tellState("running")
+    try tell(.running)
     speed.restart()
     progress.restart()
   }
@@ -256,7 +256,7 @@ final class RunReports {
       String(format: "Max Accuracy: %.4f%% at Epoch %ld", state.bestTop1, state.bestEpoch))
     try tell(
       .done(.init(step: state.step, bestTop1: state.bestTop1, bestEpoch: state.bestEpoch)))
-    try tellState("done", reason: "complete")
+    try tell(.done, reason: "complete")
     let peak = history.data.values.map(\.peakMegabytes).max() ?? 0
     say(
       String(
@@ -268,8 +268,9 @@ final class RunReports {
     if history.isDone {
       try badImages.sort()
       // Made of this command's flags, which may be others than the run's.
-      if !page.exists { page.refresh(history, status("done", reason: "complete")) }
-      try tellStatus("done", reason: "complete")
+      let status = status(.done, reason: "complete")
+      if !page.exists { page.refresh(history, status) }
+      try status.write(to: statusPath)
     } else {
       // An attempt was killed at the very end. Its checkpoint leaves out a part of an epoch.
       var told = state
@@ -283,7 +284,7 @@ final class RunReports {
   }
 
   func preempted(_ state: RunState) throws {
-    try tellState("preempted", code: .preempted, reason: "stopped by a signal after a checkpoint")
+    try tell(.preempted, code: .preempted, reason: "stopped by a signal after a checkpoint")
     say(
       "Stopped after step \(state.step), checkpoint written; the same command goes on from there.")
   }
@@ -292,17 +293,19 @@ final class RunReports {
   func fail(_ error: any Error) {
     let (code, reason) = Self.ending(error)
     try? badImages.sort()
-    try? page.write(history, status("failed", reason: reason))
-    try? tellStatus("failed", code: code, reason: reason)
+    let status = status(.failed, code: code, reason: reason)
+    try? page.write(history, status)
+    try? status.write(to: statusPath)
   }
 
   /// As `fail`, for a run whose reports are not open.
   static func fail(_ error: any Error, in folder: String) {
     let (code, reason) = ending(error)
     let path = "\(folder)/status.json"
-    let (step, epoch) = statusPosition(ofFile: path) ?? (0, 1)
-    try? writeStatus(
-      to: path, state: "failed", step: step, epoch: epoch, exitCode: code.rawValue, reason: reason)
+    let last = RunStatus(file: path)
+    try? RunStatus(
+      .failed, step: last?.step ?? 0, epoch: last?.epoch ?? 1, exitCode: code, reason: reason
+    ).write(to: path)
   }
 
   private static func ending(_ error: any Error) -> (code: ExitCode, reason: String) {
