@@ -14,18 +14,20 @@ public protocol Engine: AnyObject {
   /// Time of all training passes so far, zero unless measured.
   var seconds: EngineSeconds { get }
 
-  /// Forward and backward pass of one micro-batch.
+  /// Forward and backward pass of one micro-batch. The gradient is that of the sum of the images' losses, times
+  /// the pass's `lossWeight`.
   ///
   /// - Parameters:
   ///   - images: [count, 3, S, S], normalised; `labels`: class numbers.
   ///   - ready: called with the length of the finished beginning of the gradient slab each time it
   ///     has grown, ending with the whole length.
+  /// - Returns: sums over the images, of losses too.
   func train(
     _ pass: TrainingPass, images: UnsafePointer<Float>, labels: UnsafePointer<Int32>, count: Int,
     ready: ((Int) -> Void)?
   ) -> BatchStatistics
 
-  /// Loss and hits of `count` images, without gradients.
+  /// Sums of losses and hits of `count` images, as `train` takes them, without gradients.
   func evaluate(
     images: UnsafePointer<Float>, labels: UnsafePointer<Int32>, count: Int,
     parameters: UnsafePointer<Float>, criterion: Criterion

@@ -33,7 +33,9 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
     self.warmupEpochs = warmupEpochs
   }
 
-  /// step: base · gamma^⌊(e−1)/stepSize⌋; cosine: min + (base − min)(1 + cos(π (e−1)/epochs))/2.
+  /// The rate of epoch e, from 1. none: base; step: base · gamma^⌊(e−1)/stepSize⌋; cosine:
+  /// min + (base − min)(1 + cos(π (e−1)/epochs))/2; plateau: base · 0.1^(how often the loss stood still, see
+  /// `observe`). In the first w = `warmupEpochs` epochs times e/(w+1); never less than min.
   public func rate(epoch: Int) -> Double {
     let done = Double(epoch - 1)
     var rate = base

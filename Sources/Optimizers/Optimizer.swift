@@ -40,6 +40,11 @@ public final class Optimizer {
     }
   }
 
+  /// One step t, with rate η, decay λ (0 where none applies) and gradients g times `clip`:
+  /// adam: g += λp; m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g²; p −= η/(1−0.9^t) · m / (√(v/(1−0.999^t)) + 1e-8);
+  /// adamw: the same without λp in g, after p *= 1 − ηλ; sgd: g += λp; b = g in the first step, else
+  /// `momentum` · b + g; p −= ηb.
+  ///
   /// - Parameters:
   ///   - parameters: the whole slab; `gradients`: the owned slices only, one after the other.
   ///   - clip: factor on every gradient; `step`: from 1.

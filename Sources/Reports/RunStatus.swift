@@ -32,12 +32,17 @@ public struct RunStatus: Equatable, Sendable {
     struct Fields: Decodable {
       let state: String
       let step, epoch: Int
-      let exit_code: Int32
+      let exitCode: Int32
       let reason: String?
+
+      enum CodingKeys: String, CodingKey {
+        case state, step, epoch, reason
+        case exitCode = "exit_code"
+      }
     }
     guard let data = FileManager.default.contents(atPath: path),
       let fields = try? JSONDecoder().decode(Fields.self, from: data),
-      let state = State(rawValue: fields.state), let code = ExitCode(rawValue: fields.exit_code)
+      let state = State(rawValue: fields.state), let code = ExitCode(rawValue: fields.exitCode)
     else { return nil }
     self.init(
       state, step: fields.step, epoch: fields.epoch, exitCode: code, reason: fields.reason ?? "")

@@ -1,4 +1,4 @@
-// The flags of training, optimization and the parallel run.
+// The flags of training: batches, epochs, precision.
 import ArgumentParser
 import Collectives
 import Models
@@ -44,54 +44,5 @@ struct TrainingFlags: ParsableArguments {
     maxSteps.put(&c.maxSteps)
     clipNorm.put(&c.clipNorm)
     if useAMP { c.precision = .mixed }
-  }
-}
-
-struct OptimizationFlags: ParsableArguments {
-  @Option(name: .customLong("criterion"), help: "Loss (default: CrossEntropy).")
-  var criterion: Criterion?
-  @Option(name: .customLong("label_smoothing"), help: "Label smoothing (default: 0).")
-  var labelSmoothing: Double?
-  @Option(name: .customLong("optimizer"), help: "Optimizer (default: adamw).")
-  var optimizer: OptimizerKind?
-  @Option(name: .customLong("lr"), help: "Initial learning rate (default: 1e-3).")
-  var learningRate: Double?
-  @Option(name: .customLong("weight_decay"), help: "Weight decay (default: 1e-6).")
-  var weightDecay: Double?
-  @Option(
-    name: .customLong("decay_all"),
-    help: "Decay biases, norms and the class token too (default: True).")
-  var decayAll: Truth?
-  @Option(name: .customLong("momentum"), help: "Momentum of sgd (default: 0.9).")
-  var momentum: Double?
-  @Option(name: .customLong("scheduler"), help: "Learning-rate schedule (default: none).")
-  var scheduler: SchedulerKind?
-  @Option(
-    name: .customLong("lr_step"), help: "Epochs between the decays of step (default: 20).")
-  var stepSize: Int?
-  @Option(name: .customLong("lr_gamma"), help: "Factor of a decay of step (default: 0.1).")
-  var gamma: Double?
-  @Option(
-    name: .customLong("warmup_epochs"),
-    help:
-      "Epochs w of linear warm-up: epoch e trains at e / (w + 1) of the schedule's rate (default: 0)."
-  )
-  var warmupEpochs: Int?
-  @Option(name: .customLong("min_lr"), help: "Lowest learning rate of any schedule (default: 0).")
-  var minimumRate: Double?
-
-  func apply(to c: inout RunConfiguration) {
-    criterion.put(&c.criterion)
-    labelSmoothing.put(&c.labelSmoothing)
-    optimizer.put(&c.optimizer)
-    learningRate.put(&c.learningRate)
-    weightDecay.put(&c.weightDecay)
-    (decayAll?.value).put(&c.decayAll)
-    momentum.put(&c.momentum)
-    scheduler.put(&c.scheduler)
-    stepSize.put(&c.stepSize)
-    gamma.put(&c.gamma)
-    warmupEpochs.put(&c.warmupEpochs)
-    minimumRate.put(&c.minimumRate)
   }
 }
