@@ -32,8 +32,9 @@ struct Attempt {
         "\(words[0]) cannot be started: \(systemReason(of: error)). ./launch doctor looks for why.")
     }
     pipe.closeWriteEnd()
-    let guardian = try Guardian(of: child, signal: stop.endSignal)
-    defer { guardian.dismiss() }
+    // A run does not end for want of one.
+    let guardian = try? Guardian(of: child, signal: stop.endSignal)
+    defer { guardian?.dismiss() }
     var stop = stop
     var output = MPIRunOutput(helper: helper)
     var heard = 0

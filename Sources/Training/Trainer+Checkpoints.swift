@@ -176,7 +176,7 @@ extension Trainer {
 
   private func checkpointToResume() throws -> String? {
     try checkpoints.recover()
-    switch try isRestart() ? "auto" : configuration.resume {
+    switch isRestart() ? "auto" : configuration.resume {
     case "never": return nil
     case "auto":
       let found = try checkpoints.newestWhole()
@@ -203,11 +203,12 @@ extension Trainer {
 
   /// Whether this run has been started again, by the launcher, by Slurm, or by the same command: what lies in the
   /// folder is its own, whatever it began with.
-  private func isRestart() throws -> Bool {
+  private func isRestart() -> Bool {
     if Attempt.number > 0 { return !checkpoints.isEmpty }
     let mayBe = Attempt.requeuedJob != nil || !["auto", "never"].contains(configuration.resume)
-    guard mayBe, let newest = try checkpoints.newestWhole().path else { return false }
-    let stored = try RunState(checkpoint: newest)
+    guard mayBe, let newest = (try? checkpoints.newestWhole())?.path,
+      let stored = try? RunState(checkpoint: newest)
+    else { return false }
     return stored.branchedFrom == configuration.resume
       || (stored.job != nil && stored.job == Attempt.requeuedJob)
   }
