@@ -32,7 +32,7 @@ struct OutputFlags: ParsableArguments {
   @Option(
     name: .customLong("checkpoint_minutes"),
     help: """
-      Where one of these is on: at most so many minutes between checkpoints, 0 = off (default: 30).
+      Most minutes between checkpoints, unless both of these are off; 0 = off (default: 30).
       """)
   var checkpointMinutes: Double?
   @Option(name: .customLong("checkpoint_keep"), help: "Checkpoints kept (default: 2).")
