@@ -23,17 +23,17 @@ func listFolder(_ path: String) throws -> [FolderEntry] {
       guard errno == 0 else { throw failure() }
       break
     }
-    let readable = withUnsafePointer(to: &entry.pointee.d_name) {
-      $0.withMemoryRebound(to: CChar.self, capacity: 256) {
-        (String(validatingCString: $0), String(cString: $0))
+    let name = try withUnsafePointer(to: &entry.pointee.d_name) {
+      try $0.withMemoryRebound(to: CChar.self, capacity: 256) { bytes in
+        guard let name = String(validatingCString: bytes) else {
+          throw RunError.data(
+            """
+            \(path) holds a name that is not UTF-8, like \(String(cString: bytes)).
+            Rename it: names are compared, sorted and listed as UTF-8 text.
+            """)
+        }
+        return name
       }
-    }
-    guard let name = readable.0 else {
-      throw RunError.data(
-        """
-        \(path) holds a name that is not UTF-8, like \(readable.1).
-        Rename it: names are compared, sorted and listed as UTF-8 text.
-        """)
     }
     guard !name.hasPrefix(".") else { continue }
     let kind = Int(entry.pointee.d_type)

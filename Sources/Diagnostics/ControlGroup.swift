@@ -65,7 +65,9 @@ public struct ControlGroup: Sendable {
 
   /// Processes that the kernel has killed for memory in the own group.
   public var outOfMemoryKills: Int {
-    for path in [unified[0] + "/memory.events", memory[0] + "/memory.oom_control"] {
+    // The first there is: a namespace may hide the own folder.
+    let paths = unified.map { $0 + "/memory.events" } + memory.map { $0 + "/memory.oom_control" }
+    for path in paths {
       let parts = words(path)
       if let at = parts.firstIndex(of: "oom_kill"), at + 1 < parts.count {
         return Int(parts[at + 1]) ?? 0

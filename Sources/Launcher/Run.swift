@@ -16,7 +16,7 @@ final class Run {
   private let blocksTermination: Bool
   private let folder: RunFolder
   private let voice = Voice()
-  private(set) var plan: Plan
+  private var plan: Plan
 
   /// - Throws: `RunError`, `SilentEnd`.
   init(

@@ -26,7 +26,8 @@ lack_of_swift() {
 remedy_for_swift='Install it and put it first on PATH: swift.org/install'
 
 # Sets `mpi_version` to the main version of the mpirun on PATH, and `lack` to what is wrong with it: what was found,
-# what is needed. Empty if it will do: the launcher speaks to Open MPI by parameters, helpers and messages that others do not have.
+# what is needed. Empty if it will do: the launcher speaks to Open MPI by parameters, helpers and messages that
+# others do not have.
 look_at_mpirun() {
   local path words
   mpi_version='' lack=''

@@ -52,6 +52,13 @@ import Testing
     #expect(group.memoryLimit == 2000 && group.processorQuota == 1.5 && group.outOfMemoryKills == 4)
   }
 
+  @Test("a group whose folder a namespace hides has its files at the top") func hidden() throws {
+    let group = try group(
+      "4:memory:/docker/x\n0::/docker/x\n",
+      ["memory/memory.oom_control": "oom_kill 5\n", "memory/memory.limit_in_bytes": "3000\n"])
+    #expect(group.memoryLimit == 3000 && group.outOfMemoryKills == 5)
+  }
+
   @Test("no groups, no limits") func none() throws {
     let group = try group("", [:])
     #expect(group.memoryLimit == nil && group.processorQuota == nil && group.outOfMemoryKills == 0)
