@@ -40,7 +40,10 @@ enum { GROUP = 4 };
 
 /// Sixteen columns, or the last n, of x times mask · factor.
 HELPER void keep_part(lanes16 *v, const uint8_t *keep, size_t n, float factor) {
-  if (!keep) return;
+  if (!keep) {
+    *v *= factor;
+    return;
+  }
   lanes16 m;
   load_keep(&m, keep, n, factor);
   *v *= m;

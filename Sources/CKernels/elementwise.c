@@ -54,10 +54,10 @@ KERNEL(void, ck_residual,
         target[c] = from[c] + source[c] * ((float)k[c] * factor);
     } else if (bias) {
       ELEMENTWISE
-      for (size_t c = 0; c < width; c++) target[c] = from[c] + (source[c] + bias[c]);
+      for (size_t c = 0; c < width; c++) target[c] = from[c] + (source[c] + bias[c]) * factor;
     } else {
       ELEMENTWISE
-      for (size_t c = 0; c < width; c++) target[c] = from[c] + source[c];
+      for (size_t c = 0; c < width; c++) target[c] = from[c] + source[c] * factor;
     }
   }
 }
@@ -69,9 +69,14 @@ KERNEL(void, ck_apply_keep,
   for (size_t r = 0; r < rows; r++) {
     float *target = y + r * y_stride;
     const float *source = x + r * x_stride;
-    const uint8_t *restrict k = keep + r * keep_stride;
-    ELEMENTWISE
-    for (size_t c = 0; c < width; c++) target[c] = source[c] * ((float)k[c] * factor);
+    if (keep) {
+      const uint8_t *restrict k = keep + r * keep_stride;
+      ELEMENTWISE
+      for (size_t c = 0; c < width; c++) target[c] = source[c] * ((float)k[c] * factor);
+    } else {
+      ELEMENTWISE
+      for (size_t c = 0; c < width; c++) target[c] = source[c] * factor;
+    }
   }
 }
 

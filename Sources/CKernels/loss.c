@@ -12,7 +12,11 @@ size_t ck_label_rank(const float *logits, size_t classes, size_t label) {
   return isfinite(own) ? before : classes;
 }
 
-double ck_cross_entropy(float *d, const float *logits, size_t classes, size_t label,
+static double target(ck_target t, size_t c) {
+  return (c == t.label ? 1 - t.share : 0) + (c == t.other ? t.share : 0);
+}
+
+double ck_cross_entropy(float *d, const float *logits, size_t classes, ck_target t,
                         double smoothing, double weight) {
   double largest = logits[0];
   for (size_t c = 1; c < classes; c++)
@@ -24,20 +28,21 @@ double ck_cross_entropy(float *d, const float *logits, size_t classes, size_t la
   }
   double logarithm = largest + log(sum);
   double background = smoothing / (double)classes;
-  double loss = logarithm - (1 - smoothing) * (double)logits[label] - background * total;
+  double shown = (1 - t.share) * (double)logits[t.label] + t.share * (double)logits[t.other];
+  double loss = logarithm - (1 - smoothing) * shown - background * total;
   if (d)
     for (size_t c = 0; c < classes; c++) {
-      double target = background + (c == label ? 1 - smoothing : 0);
-      d[c] = (float)(weight * (exp((double)logits[c] - logarithm) - target));
+      double wanted = background + (1 - smoothing) * target(t, c);
+      d[c] = (float)(weight * (exp((double)logits[c] - logarithm) - wanted));
     }
   return loss;
 }
 
-double ck_squared_error(float *d, const float *logits, size_t classes, size_t label,
+double ck_squared_error(float *d, const float *logits, size_t classes, ck_target t,
                         double weight) {
   double sum = 0;
   for (size_t c = 0; c < classes; c++) {
-    double difference = (double)logits[c] - (c == label ? 1 : 0);
+    double difference = (double)logits[c] - target(t, c);
     sum += difference * difference;
     if (d) d[c] = (float)(weight * 2 * difference / (double)classes);
   }

@@ -1,9 +1,9 @@
-// Micro-batches for the compute threads, prefetched by background threads.
+// What compute threads train on, prefetched by background threads.
 import Diagnostics
 import Foundation
 import Tensors
 
-/// One micro-batch: positions of an epoch's order.
+/// What one call asks for: positions of an epoch's order, which become one micro-batch or a few.
 public struct LoadRequest: Sendable, Equatable {
   public let epoch: Int
   public let positions: Range<Int>
@@ -29,15 +29,15 @@ public struct LoadRequests {
 }
 
 /// Images and labels of one request; valid until the consumer's next call.
-public final class MicroBatch: @unchecked Sendable {
+public final class LoadedBatch: @unchecked Sendable {
   /// [count, 3, size, size], planar.
   public let images: FloatSlab
   public private(set) var request = LoadRequest(epoch: 0, positions: 0..<0)
-  let labelMemory: UnsafeMutablePointer<Int32>
+  public let labels: UnsafeMutablePointer<Int32>
+  /// Of mixed images: the label of the image that each was mixed with, and its share.
+  public let otherLabels: UnsafeMutablePointer<Int32>
+  public let otherShares: UnsafeMutablePointer<Float>
   public var count: Int { request.positions.count }
-  public var labels: UnsafeBufferPointer<Int32> {
-    UnsafeBufferPointer(start: labelMemory, count: count)
-  }
 
   // Guarded by the loader's lock.
   fileprivate var claimed = 0
@@ -48,11 +48,19 @@ public final class MicroBatch: @unchecked Sendable {
 
   fileprivate init(capacity: Int, imageFloats: Int) {
     images = FloatSlab(count: capacity * imageFloats)
-    labelMemory = .allocate(capacity: max(capacity, 1))
-    labelMemory.initialize(repeating: 0, count: max(capacity, 1))
+    labels = .allocate(capacity: capacity)
+    labels.initialize(repeating: 0, count: capacity)
+    otherLabels = .allocate(capacity: capacity)
+    otherLabels.initialize(repeating: 0, count: capacity)
+    otherShares = .allocate(capacity: capacity)
+    otherShares.initialize(repeating: 0, count: capacity)
   }
 
-  deinit { labelMemory.deallocate() }
+  deinit {
+    labels.deallocate()
+    otherLabels.deallocate()
+    otherShares.deallocate()
+  }
 
   fileprivate func begin(_ request: LoadRequest) {
     self.request = request
@@ -67,7 +75,7 @@ public final class MicroBatch: @unchecked Sendable {
 /// Loads what consumers will ask for, in their order. Every image is a function of (data set, seed,
 /// epoch, position) alone, so results do not depend on the number of workers or on timing.
 ///
-/// A consumer that finds its micro-batch unfinished loads the rest itself, so it never waits for an
+/// A consumer that finds its batch unfinished loads the rest itself, so it never waits for an
 /// image that nobody has begun, and zero workers means loading in the consumer's own thread.
 public final class BatchLoader: @unchecked Sendable {
   public let dataset: any Dataset
@@ -75,6 +83,8 @@ public final class BatchLoader: @unchecked Sendable {
   public let shuffle: Bool
   public let workerCount: Int
   public let maximumBatch: Int
+  /// Images 2i and 2i + 1 of a request are mixed; an odd last one is not.
+  public let mixing: ImageMixing?
   public let badImagePolicy: BadImagePolicy
   private let imageFloats: Int
   private let depth: Int
@@ -86,10 +96,10 @@ public final class BatchLoader: @unchecked Sendable {
   private var liveWorkers = 0
   private var tally = BadImageTally()
 
-  /// A consumer's requests and its ring of micro-batches: request k lies in slot k % depth.
+  /// A consumer's requests and its ring of batches: request k lies in slot k % depth.
   private final class Consumer {
     var requests = LoadRequests([])
-    var slots: [MicroBatch] = []
+    var slots: [LoadedBatch] = []
     /// Requests given out, the last of which may still be in use.
     var taken = 0
     var released = 0
@@ -111,12 +121,13 @@ public final class BatchLoader: @unchecked Sendable {
   ///   - workers: background threads; nil chooses one for data that must be decoded, else none.
   public init(
     dataset: any Dataset, transform: ImageTransform, shuffle: Bool, maximumBatch: Int,
-    workers: Int? = nil, badImagePolicy: BadImagePolicy = .stop
+    mixing: ImageMixing? = nil, workers: Int? = nil, badImagePolicy: BadImagePolicy = .stop
   ) {
     self.dataset = dataset
     self.transform = transform
     self.shuffle = shuffle
     self.maximumBatch = maximumBatch
+    self.mixing = mixing
     workerCount = workers ?? (dataset.isSlow ? 1 : 0)
     depth = workerCount == 0 ? 1 : 3
     imageFloats = 3 * transform.size * transform.size
@@ -155,17 +166,17 @@ public final class BatchLoader: @unchecked Sendable {
       consumer.released = 0
       consumer.begun = 0
       while consumer.slots.count < depth {
-        consumer.slots.append(MicroBatch(capacity: maximumBatch, imageFloats: imageFloats))
+        consumer.slots.append(LoadedBatch(capacity: maximumBatch, imageFloats: imageFloats))
       }
       fill(consumer)
     }
     condition.broadcast()
   }
 
-  /// The consumer's next micro-batch, nil after its last; takes the previous one back.
+  /// The consumer's next batch, nil after its last; takes the previous one back.
   ///
-  /// - Throws: the error of the micro-batch's first bad image, whoever loaded it.
-  public func next(consumer number: Int) throws -> MicroBatch? {
+  /// - Throws: the error of the batch's first bad image, whoever loaded it.
+  public func next(consumer number: Int) throws -> LoadedBatch? {
     let consumer = consumers[number]
     condition.lock()
     consumer.released = consumer.taken
@@ -179,7 +190,7 @@ public final class BatchLoader: @unchecked Sendable {
     if workerCount > 0 { condition.broadcast() }
     if slot.finished < slot.count {
       let begin = DispatchTime.now().uptimeNanoseconds
-      while slot.claimed < slot.count { loadOne(slot, consumer.workspace) }
+      while slot.claimed < slot.count { loadSome(slot, consumer.workspace) }
       while slot.finished < slot.count { condition.wait() }
       consumer.waitedSeconds += Double(DispatchTime.now().uptimeNanoseconds - begin) * 1e-9
     }
@@ -204,7 +215,7 @@ public final class BatchLoader: @unchecked Sendable {
     return inFlight > 0
   }
 
-  /// Damaged images in all micro-batches that consumers got since the last call.
+  /// Damaged images in all batches that consumers got since the last call.
   public func takeBadImages() -> BadImageTally {
     condition.lock()
     defer { condition.unlock() }
@@ -226,33 +237,53 @@ public final class BatchLoader: @unchecked Sendable {
     }
   }
 
-  /// Loads one image of `slot`. Called, and returns, with the lock held.
-  private func loadOne(_ slot: MicroBatch, _ workspace: LoadWorkspace) {
-    let i = slot.claimed
-    slot.claimed += 1
+  /// Loads the next image of `slot`, or the next two, if they are to be mixed. Called, and returns, with the lock
+  /// held.
+  private func loadSome(_ slot: LoadedBatch, _ workspace: LoadWorkspace) {
+    let images = slot.claimed..<min(slot.claimed + (mixing == nil ? 1 : 2), slot.count)
+    slot.claimed = images.upperBound
     inFlight += 1
     let request = slot.request
-    let index = orders[request.epoch]![request.positions.lowerBound + i]
+    let order = orders[request.epoch]!
     condition.unlock()
-    var failure: (any Error)?
+    var failure: (position: Int, error: any Error)?
     var bad: [BadImage] = []
-    do {
-      slot.labelMemory[i] = try load(
-        index, epoch: request.epoch, workspace, out: slot.images.base + i * imageFloats, bad: &bad)
-    } catch {
-      failure = error
+    var replaced = 0
+    for i in images where failure == nil {
+      let known = bad.count
+      do {
+        slot.labels[i] = try load(
+          order[request.positions.lowerBound + i], epoch: request.epoch, workspace,
+          out: slot.images.base + i * imageFloats, bad: &bad)
+      } catch {
+        failure = (i, error)
+      }
+      replaced += bad.count > known ? 1 : 0
     }
+    if let mixing, failure == nil { mix(images, of: slot, mixing) }
     condition.lock()
-    if !bad.isEmpty {
-      slot.bad += bad
-      slot.replaced += 1
+    slot.bad += bad
+    slot.replaced += replaced
+    if let failure, slot.failure.map({ failure.position < $0.position }) ?? true {
+      slot.failure = failure
     }
-    if let failure, slot.failure.map({ i < $0.position }) ?? true {
-      slot.failure = (i, failure)
-    }
-    slot.finished += 1
+    slot.finished += images.count
     inFlight -= 1
     if slot.finished == slot.count || inFlight == 0 { condition.broadcast() }
+  }
+
+  /// Mixes a pair; by itself, the last image of a request is another one's in no part.
+  private func mix(_ images: Range<Int>, of slot: LoadedBatch, _ mixing: ImageMixing) {
+    let (first, last) = (images.lowerBound, images.upperBound - 1)
+    var share: Float = 0
+    if first < last {
+      share = mixing.mix(
+        slot.images.base + first * imageFloats, slot.images.base + last * imageFloats,
+        size: transform.size, epoch: slot.request.epoch,
+        position: slot.request.positions.lowerBound + first)
+    }
+    (slot.otherLabels[first], slot.otherLabels[last]) = (slot.labels[last], slot.labels[first])
+    (slot.otherShares[first], slot.otherShares[last]) = (share, share)
   }
 
   /// Image `index`, or by the policy the one that stands in for it: the first usable one of a
@@ -289,7 +320,7 @@ public final class BatchLoader: @unchecked Sendable {
     condition.lock()
     while !stopping {
       if let slot = nextSlot() {
-        loadOne(slot, workspace)
+        loadSome(slot, workspace)
       } else {
         condition.wait()
       }
@@ -299,8 +330,8 @@ public final class BatchLoader: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// The begun micro-batch nearest to its use that has an image nobody has claimed.
-  private func nextSlot() -> MicroBatch? {
+  /// The begun batch nearest to its use that has an image nobody has claimed.
+  private func nextSlot() -> LoadedBatch? {
     for ahead in 0...depth {
       for consumer in consumers {
         let k = max(consumer.taken - 1, 0) + ahead

@@ -46,7 +46,10 @@ extension ModelConfiguration {
         "--num_samples is \(sampleCount): expected a whole number from 1 to \(large.upperBound), "
           + "or -1 for all tokens.")
     }
-    for (flag, value) in [("--dropout", dropout), ("--attention_dropout", attentionDropout)] {
+    let dropped = [
+      ("--dropout", dropout), ("--attention_dropout", attentionDropout), ("--drop_path", dropPath),
+    ]
+    for (flag, value) in dropped {
       guard value >= 0, value < 1 else {
         throw RunError.configuration("\(flag) is \(value): expected a number from 0 to below 1.")
       }

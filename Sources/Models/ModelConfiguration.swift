@@ -46,6 +46,8 @@ public struct ModelConfiguration: Codable, Equatable, Sendable {
   public var mlpWidth = 768
   public var dropout: Float = 0.1
   public var attentionDropout: Float = 0.1
+  /// Stochastic depth: the share of images for which the last block is left out (see `DropPath`).
+  public var dropPath: Float = 0
 
   public var convolutionType = ConvolutionType.depthwise
   public var softmaxTopK = true
@@ -86,6 +88,7 @@ public struct ModelConfiguration: Codable, Equatable, Sendable {
     case mlpWidth = "d_mlp"
     case dropout
     case attentionDropout = "attention_dropout"
+    case dropPath = "drop_path"
     case convolutionType = "convolution_type"
     case softmaxTopK = "softmax_topk_val"
     case neighbours = "K"
@@ -124,6 +127,7 @@ public struct ModelConfiguration: Codable, Equatable, Sendable {
     try read(.mlpWidth, &mlpWidth)
     try read(.dropout, &dropout)
     try read(.attentionDropout, &attentionDropout)
+    try read(.dropPath, &dropPath)
     try read(.convolutionType, &convolutionType)
     try read(.softmaxTopK, &softmaxTopK)
     try read(.neighbours, &neighbours)

@@ -19,8 +19,6 @@ public struct ParameterLayout: Sendable {
   let classifier: Int
   let blocks: [BlockOffsets]
   let embedding: Int
-  /// Floats before the end of each block's (index = block) gradients.
-  let blockEnds: [Int]
 
   struct BlockOffsets: Sendable {
     var mlp3Weight = 0
@@ -30,6 +28,12 @@ public struct ParameterLayout: Sendable {
     var norm2 = 0
     var attention = 0
     var norm1 = 0
+    /// Behind the block's last parameter.
+    var end = 0
+
+    var mlp: Range<Int> { mlp3Weight..<attention }
+    /// Of the attention branch.
+    var attended: Range<Int> { attention..<end }
   }
 
   /// - Parameter attention: the specifications of one block's attention layer.
@@ -50,7 +54,6 @@ public struct ParameterLayout: Sendable {
     _ = add(.bias("classifier.bias", outputs: c.numClasses, fanIn: c.width))
 
     var blocks = [BlockOffsets](repeating: BlockOffsets(), count: c.numLayers)
-    var ends = [Int](repeating: 0, count: c.numLayers)
     for block in (0..<c.numLayers).reversed() {
       let prefix = "transformer_encoder.\(block)."
       var at = BlockOffsets()
@@ -64,11 +67,10 @@ public struct ParameterLayout: Sendable {
       at.attention = offset
       for spec in attention { _ = add(spec.prefixed(prefix + "attention.")) }
       at.norm1 = norm(prefix + "norm1")
+      at.end = offset
       blocks[block] = at
-      ends[block] = offset
     }
     self.blocks = blocks
-    blockEnds = ends
 
     embedding = offset
     _ = add(

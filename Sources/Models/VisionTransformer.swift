@@ -5,60 +5,6 @@ import Tensors
 
 // B images of a micro-batch, T tokens, D width, C classes.
 
-public enum Criterion: String, Codable, CaseIterable, Sendable {
-  case crossEntropy = "CrossEntropy"
-  /// One-hot targets, mean over all elements.
-  case meanSquaredError = "MSE"
-}
-
-/// Exact sums over some images; they add up in any grouping but for the rounding of `loss`.
-public struct BatchStatistics: Equatable, Sendable {
-  public var images = 0
-  public var loss = 0.0
-  public var top1 = 0
-  public var top5 = 0
-
-  public init() {}
-
-  public static func += (left: inout BatchStatistics, right: BatchStatistics) {
-    left.images += right.images
-    left.loss += right.loss
-    left.top1 += right.top1
-    left.top5 += right.top5
-  }
-}
-
-/// What is asked of the engine for one micro-batch.
-public struct TrainingPass {
-  public var parameters: UnsafePointer<Float>
-  /// A whole gradient slab; overwritten, or added to with `accumulate`.
-  public var gradients: UnsafeMutablePointer<Float>
-  public var accumulate: Bool
-  /// 1 / images of the global batch: gradients are those of the batch's mean loss.
-  public var lossWeight: Double
-  public var criterion: Criterion
-  public var labelSmoothing: Double
-  public var seed: UInt64
-  public var step: Int
-  public var firstPosition: Int
-
-  public init(
-    parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulate: Bool,
-    lossWeight: Double, criterion: Criterion = .crossEntropy, labelSmoothing: Double = 0,
-    seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0
-  ) {
-    self.parameters = parameters
-    self.gradients = gradients
-    self.accumulate = accumulate
-    self.lossWeight = lossWeight
-    self.criterion = criterion
-    self.labelSmoothing = labelSmoothing
-    self.seed = seed
-    self.step = step
-    self.firstPosition = firstPosition
-  }
-}
-
 /// Explicit forward and backward passes. An object owns the activations of one micro-batch; parameters
 /// and gradients are the caller's, laid out by `layout`.
 public final class VisionTransformer: Engine {
@@ -191,7 +137,8 @@ public final class VisionTransformer: Engine {
     parameters: UnsafePointer<Float>, criterion: Criterion = .crossEntropy
   ) -> BatchStatistics {
     _ = logits(images: images, count: count, parameters: parameters)
-    return loss(labels: labels, count: count, criterion: criterion, smoothing: 0, weight: nil)
+    return loss(
+      labels: labels, mixture: nil, count: count, criterion: criterion, smoothing: 0, weight: nil)
   }
 
   /// Forward and backward pass of one micro-batch.
@@ -210,8 +157,8 @@ public final class VisionTransformer: Engine {
     let statistics = Matmul.with(precision) {
       forward(layerPass, images: images)
       let statistics = loss(
-        labels: labels, count: count, criterion: pass.criterion, smoothing: pass.labelSmoothing,
-        weight: pass.lossWeight)
+        labels: labels, mixture: pass.mixture, count: count, criterion: pass.criterion,
+        smoothing: pass.labelSmoothing, weight: pass.lossWeight)
       backward(layerPass, ready: ready)
       return statistics
     }
@@ -252,8 +199,8 @@ public final class VisionTransformer: Engine {
 
   /// With a weight, the logits become their own gradients.
   private func loss(
-    labels: UnsafePointer<Int32>, count: Int, criterion: Criterion, smoothing: Double,
-    weight: Double?
+    labels: UnsafePointer<Int32>, mixture: LabelMixture?, count: Int, criterion: Criterion,
+    smoothing: Double, weight: Double?
   ) -> BatchStatistics {
     let classes = configuration.numClasses
     var statistics = BatchStatistics()
@@ -261,16 +208,19 @@ public final class VisionTransformer: Engine {
     for image in 0..<count {
       let row = logitSlab.base + image * classes
       let label = Int(labels[image])
-      let rank = ck_label_rank(row, classes, label)
+      let target = ck_target(
+        label: label, other: mixture.map { Int($0.labels[image]) } ?? label,
+        share: mixture.map { Double($0.shares[image]) } ?? 0)
+      let rank = ck_label_rank(row, classes, target.share > 0.5 ? target.other : label)
       statistics.top1 += rank < 1 ? 1 : 0
       statistics.top5 += rank < 5 ? 1 : 0
       let gradient = weight == nil ? nil : row
       switch criterion {
       case .crossEntropy:
         statistics.loss += ck_cross_entropy(
-          gradient, row, classes, label, smoothing, weight ?? 0)
+          gradient, row, classes, target, smoothing, weight ?? 0)
       case .meanSquaredError:
-        statistics.loss += ck_squared_error(gradient, row, classes, label, weight ?? 0)
+        statistics.loss += ck_squared_error(gradient, row, classes, target, weight ?? 0)
       }
     }
     return statistics
@@ -303,7 +253,7 @@ public final class VisionTransformer: Engine {
       blocks[index].backward(
         blockPass, layout.blocks[index], x: states[index].base,
         dY: index == last ? classRows.base : dState.base, dX: dState.base)
-      ready?(layout.blockEnds[index])
+      ready?(layout.blocks[index].end)
     }
     embedding.backward(
       dX: dState.base, count: pass.images, parameters: pass.parameters + layout.embedding,

@@ -40,6 +40,7 @@ extension Rows {
     rows: Int, width: Int, mask: UnsafePointer<UInt8>?, maskStride: Int, factor: Float,
     into target: Rows
   ) {
+    let factor = mask == nil ? 1 : factor
     switch (element, target.element) {
     case (.float, .bfloat16):
       ck_keep_to_bf16(

@@ -15,6 +15,8 @@ public enum RandomPurpose: UInt32, Sendable {
   case candidateSampling = 9
   case syntheticImages = 10
   case testInput = 11
+  case dropPath = 12
+  case mixing = 13
 }
 
 /// One sequence of random numbers: Philox4x32 (Salmon et al. 2011, "Parallel random numbers: as easy

@@ -40,10 +40,14 @@ enum DataSetup {
   static func loader(
     _ dataset: any Dataset, _ c: RunConfiguration, training: Bool
   ) -> BatchLoader {
-    BatchLoader(
+    let mixing = training ? c.mixing : nil
+    // Both images of a pair are loaded together, and a micro-batch may be a single one.
+    let isOdd = c.resolvedMicroBatch % 2 == 1
+    return BatchLoader(
       dataset: dataset, transform: transform(dataset, c, training: training),
-      shuffle: training && c.shuffle, maximumBatch: c.resolvedMicroBatch, workers: c.workers,
-      badImagePolicy: c.badImages)
+      shuffle: training && c.shuffle,
+      maximumBatch: mixing != nil && isOdd ? 2 * c.resolvedMicroBatch : c.resolvedMicroBatch,
+      mixing: mixing, workers: c.workers, badImagePolicy: c.badImages)
   }
 }
 

@@ -65,7 +65,7 @@ public final class Evaluator {
           }
           results[block - own.lowerBound] = packed.use {
             engines[thread].evaluate(
-              images: batch.images.base, labels: batch.labels.baseAddress!, count: batch.count,
+              images: batch.images.base, labels: batch.labels, count: batch.count,
               parameters: parameters, criterion: criterion)
           }
         }

@@ -105,14 +105,13 @@ final class GradientStep {
     loader.start(consumers: requests)
   }
 
-  /// Micro-batches of a thread, as positions in a batch of `images` images.
+  /// What a thread loads, as positions in a batch of `images` images.
   private func positions(thread: Int, images: Int) -> [Range<Int>] {
-    plan.shards(rank: group.rank, thread: thread).flatMap {
-      microBatches(shard: $0, images: images)
-    }
+    plan.shards(rank: group.rank, thread: thread).flatMap { loads(shard: $0, images: images) }
   }
 
-  private func microBatches(shard: Int, images: Int) -> [Range<Int>] {
+  /// What is loaded at once.
+  private func loads(shard: Int, images: Int) -> [Range<Int>] {
     pieces(plan.positions(shard: shard, batch: images), size: loader.maximumBatch)
   }
 
@@ -189,7 +188,8 @@ final class GradientStep {
   private func computeShards(step: Int, images: Int) throws -> [BatchStatistics] {
     let exchange = replica.exchange
     let own = plan.shards(rank: group.rank)
-    let isPoisoned = fault?.poisons(step: step, rank: group.rank) ?? false
+    let lossWeight =
+      fault?.poisons(step: step, rank: group.rank) ?? false ? .nan : 1 / Double(images)
     let results = UnsafeMutableBufferPointer<BatchStatistics>.allocate(capacity: own.count)
     results.initialize(repeating: BatchStatistics())
     defer { results.deallocate() }
@@ -199,30 +199,26 @@ final class GradientStep {
         let gradients = timeline.span("wait for room", shard, thread: thread) {
           exchange.gradientTarget(shard: shard)
         }
-        let positions = microBatches(shard: shard, images: images)
-        if positions.isEmpty { gradients.update(repeating: 0, count: parameters.count) }
+        let loads = loads(shard: shard, images: images)
+        if loads.isEmpty { gradients.update(repeating: 0, count: parameters.count) }
         do {
-          for (number, position) in positions.enumerated() where failure == nil {
+          for (number, positions) in loads.enumerated() where failure == nil {
             let next = try timeline.span("load", shard, thread: thread) {
               try loader.next(consumer: thread)
             }
             guard let batch = next else { preconditionFailure("the loader ran dry") }
-            let pass = TrainingPass(
-              parameters: parameters.base, gradients: gradients, accumulate: number > 0,
-              lossWeight: isPoisoned ? .nan : 1 / Double(images),
-              criterion: configuration.criterion,
-              labelSmoothing: configuration.labelSmoothing, seed: configuration.seed, step: step,
-              firstPosition: position.lowerBound)
             results[shard - own.lowerBound] += timeline.span(
               "forward and backward", shard, thread: thread
             ) {
-              replica.packed.use {
-                replica.engines[thread].train(
-                  pass, images: batch.images.base, labels: batch.labels.baseAddress!,
-                  count: batch.count,
-                  ready: number < positions.count - 1
-                    ? nil : { exchange.advance(shard: shard, to: $0) })
-              }
+              train(
+                batch, at: positions.lowerBound, on: replica.engines[thread],
+                TrainingPass(
+                  parameters: parameters.base, gradients: gradients, accumulate: number > 0,
+                  lossWeight: lossWeight, criterion: configuration.criterion,
+                  labelSmoothing: configuration.labelSmoothing, seed: configuration.seed,
+                  step: step),
+                ready: number < loads.count - 1
+                  ? nil : { exchange.advance(shard: shard, to: $0) })
             }
           }
         } catch {
@@ -235,5 +231,36 @@ final class GradientStep {
       if let failure { throw failure }
     }
     return Array(results)
+  }
+
+  /// Trains on a loaded batch, one micro-batch after the other.
+  ///
+  /// - Parameters:
+  ///   - first: position in the global batch of its first image.
+  ///   - pass: of its first micro-batch, but for what it shows.
+  ///   - ready: as of `Engine.train`, in the last micro-batch.
+  private func train(
+    _ batch: LoadedBatch, at first: Int, on engine: any Engine, _ pass: TrainingPass,
+    ready: ((Int) -> Void)?
+  ) -> BatchStatistics {
+    let imageFloats = batch.images.count / loader.maximumBatch
+    var statistics = BatchStatistics()
+    for images in pieces(0..<batch.count, size: configuration.resolvedMicroBatch) {
+      var pass = pass
+      pass.accumulate = pass.accumulate || images.lowerBound > 0
+      pass.firstPosition = first + images.lowerBound
+      if loader.mixing != nil {
+        pass.mixture = LabelMixture(
+          labels: batch.otherLabels + images.lowerBound,
+          shares: batch.otherShares + images.lowerBound)
+      }
+      statistics += replica.packed.use {
+        engine.train(
+          pass, images: batch.images.base + images.lowerBound * imageFloats,
+          labels: batch.labels + images.lowerBound, count: images.count,
+          ready: images.upperBound < batch.count ? nil : ready)
+      }
+    }
+    return statistics
   }
 }

@@ -103,12 +103,15 @@ public struct RunState: Codable, Sendable {
     replacedImages = 0
   }
 
-  /// What differs from another run's configuration and data, one line each.
+  /// What differs from another run's configuration and data, one line each. A flag that the other run did not know
+  /// yet had its default there.
   ///
   /// - Parameter chosen: of these flags; nil: of all.
   func differences(from stored: RunState, in chosen: Set<String>? = nil) -> [String] {
+    let defaults = RunConfiguration().numerics
     func value(_ flag: String, _ items: [ConfigurationItem]) -> String {
-      items.first { $0.flag == flag }?.value ?? "(not known)"
+      items.first { $0.flag == flag }?.value ?? defaults.first { $0.flag == flag }?.value
+        ?? "(not known)"
     }
     var flags = configuration.map(\.flag)
     flags += stored.configuration.map(\.flag).filter { !flags.contains($0) }

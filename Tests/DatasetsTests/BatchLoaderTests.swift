@@ -7,7 +7,7 @@ import Testing
 @testable import Datasets
 
 /// Images of any size made from their index; some cannot be loaded.
-private final class MadeUpDataset: Dataset {
+final class MadeUpDataset: Dataset {
   let name = "made-up"
   let split = DatasetSplit.train
   let count: Int
@@ -74,6 +74,8 @@ private final class MadeUpDataset: Dataset {
     if let error = errors.compactMap({ $0 }).first { throw error }
     return results
   }
+
+  func labels(_ batch: LoadedBatch) -> [Int32] { (0..<batch.count).map { batch.labels[$0] } }
 
   let requests = [
     [0..<3, 6..<9, 12..<14].map { LoadRequest(epoch: 2, positions: $0) },
@@ -204,7 +206,7 @@ private final class MadeUpDataset: Dataset {
     for step in 0..<20 {
       taken.store(step, ordering: .relaxed)
       let batch = try #require(try loader.next(consumer: 0))
-      #expect(batch.labels.map { Int($0) } == [2 * step, 2 * step + 1])
+      #expect(labels(batch).map { Int($0) } == [2 * step, 2 * step + 1])
     }
     #expect(tooFar.load(ordering: .relaxed) == 0)
     #expect(loaded.load(ordering: .relaxed) == 40)
@@ -241,10 +243,10 @@ private final class MadeUpDataset: Dataset {
       loader.start(consumers: [
         LoadRequests([0..<4, 4..<8, 8..<12].map { LoadRequest(epoch: 0, positions: $0) })
       ])
-      #expect(try loader.next(consumer: 0)?.labels.map { $0 } == [0, 1, 2, 3])
+      #expect(try loader.next(consumer: 0).map(labels) == [0, 1, 2, 3])
     }
     loader.start(consumers: [LoadRequests([LoadRequest(epoch: 1, positions: 16..<20)])])
-    #expect(try loader.next(consumer: 0)?.labels.map { $0 } == [16, 17, 18, 19])
+    #expect(try loader.next(consumer: 0).map(labels) == [16, 17, 18, 19])
     #expect(try loader.next(consumer: 0) == nil)
   }
 }

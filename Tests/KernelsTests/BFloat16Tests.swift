@@ -131,7 +131,7 @@ import Testing
     for c in 0..<width {
       var sum = Double(start[c])
       for r in 0..<rows {
-        let factor = drops ? Float(keep[r * (width + maskGap) + c]) * 1.25 : 1
+        let factor = (drops ? Float(keep[r * (width + maskGap) + c]) : 1) * 1.25
         let rounded = roundedToBFloat16(factor * x[r, c])
         sum += Double(factor * x[r, c])
         #expect(y[r * (width + gap) + c] == rounded)

@@ -76,7 +76,7 @@ func geluDerivative(_ x: Double) -> Double {
     }
     for r in 0..<rows {
       for c in 0..<width {
-        let m = with.keep ? Double(keep[r * width + c]) * 1.25 : 1
+        let m = (with.keep ? Double(keep[r * width + c]) : 1) * 1.25
         let added = (Double(x[r, c]) + (with.bias ? Double(bias[c]) : 0)) * m
         // Three roundings of numbers below 4.
         expectClose(y[r, c], Double(before[r, c]) + added, within: 3 * 0x1p-23, "\(r), \(c)")
@@ -86,23 +86,25 @@ func geluDerivative(_ x: Double) -> Double {
     #expect(y.isPaddingUntouched && apart.isPaddingUntouched)
   }
 
-  @Test("keep masks, in place too", arguments: sizes) func applyKeep(width: Int) {
+  @Test("keep masks, in place too", arguments: sizes, [true, false])
+  func applyKeep(width: Int, drops: Bool) {
     var numbers = Numbers(7)
     let (rows, maskStride) = (3, width + 2)
     let x = Strided(rows: rows, width: width, gap: 1, &numbers)
     let keep = numbers.keepMask(rows * maskStride)
     var y = Strided(rows: rows, width: width, gap: 4, &numbers)
     ck_apply_keep(
-      &y.values, y.stride, x.values, x.stride, keep, maskStride, rows, width, 1.5)
+      &y.values, y.stride, x.values, x.stride, drops ? keep : nil, maskStride, rows, width, 1.5)
     var inPlace = x
     let stride = x.stride
     inPlace.values.withUnsafeMutableBufferPointer {
       let base = $0.baseAddress!
-      ck_apply_keep(base, stride, base, stride, keep, maskStride, rows, width, 1.5)
+      ck_apply_keep(
+        base, stride, base, stride, drops ? keep : nil, maskStride, rows, width, 1.5)
     }
     for r in 0..<rows {
       for c in 0..<width {
-        #expect(y[r, c] == (keep[r * maskStride + c] == 1 ? x[r, c] * 1.5 : 0))
+        #expect(y[r, c] == (!drops || keep[r * maskStride + c] == 1 ? x[r, c] * 1.5 : 0))
         #expect(inPlace[r, c] == y[r, c])
       }
     }

@@ -13,6 +13,8 @@ struct SlowModel {
   let layout: ParameterLayout
   var criterion = Criterion.crossEntropy
   var smoothing = 0.0
+  /// Factor of a block's branch for an image.
+  var path: (_ block: Int, _ branch: DropPath.Branch, _ image: Int) -> Double = { _, _, _ in 1 }
 
   private func range(_ name: String) -> Range<Int> {
     layout.places.first { $0.spec.name == name }!.range
@@ -70,7 +72,7 @@ struct SlowModel {
     }
   }
 
-  func logits(_ image: ArraySlice<Float>, _ p: [Double]) -> [Double] {
+  func logits(_ image: ArraySlice<Float>, number: Int = 0, _ p: [Double]) -> [Double] {
     let c = configuration
     var x = embed(image, p)
     let attention = SlowAttention(
@@ -81,11 +83,14 @@ struct SlowModel {
       let first = range(prefix + "attention.W_q.weight").lowerBound
       let weights = Array(p[first..<first + 4 * c.width * c.width])
       let attended = attention.forward(norm(x, p, prefix + "norm1").flatMap { $0 }, weights)
-      for t in x.indices { for i in x[t].indices { x[t][i] += attended[t * c.width + i] } }
+      let (attentionPath, mlpPath) = (path(block, .attention, number), path(block, .mlp, number))
+      for t in x.indices {
+        for i in x[t].indices { x[t][i] += attentionPath * attended[t * c.width + i] }
+      }
       let hidden = linear(norm(x, p, prefix + "norm2"), p, prefix, "mlp.0")
         .map { $0.map { $0 / 2 * erfc(-$0 / 2.0.squareRoot()) } }
       let output = linear(hidden, p, prefix, "mlp.3")
-      for t in x.indices { for i in x[t].indices { x[t][i] += output[t][i] } }
+      for t in x.indices { for i in x[t].indices { x[t][i] += mlpPath * output[t][i] } }
     }
     return linear([x[0]], p, "classifier")[0]
   }
@@ -94,7 +99,8 @@ struct SlowModel {
   func loss(_ images: [Float], _ labels: [Int32], _ p: [Double]) -> Double {
     let pixels = images.count / labels.count
     return labels.enumerated().reduce(0) { sum, item in
-      let z = logits(images[item.offset * pixels..<(item.offset + 1) * pixels], p)
+      let z = logits(
+        images[item.offset * pixels..<(item.offset + 1) * pixels], number: item.offset, p)
       let total = log(z.reduce(0) { $0 + exp($1) })
       return sum
         + z.indices.reduce(0) { sum, c in
@@ -117,18 +123,23 @@ struct SlowModel {
 
   init() throws { try self.init(dropout: 0) }
 
-  private init(dropout: Float) throws {
+  private init(
+    dropout: Float, dropPath: Float = 0, layers: Int = 2, precision: Precision = .single,
+    recomputes: Bool = false
+  ) throws {
     var c = ModelConfiguration()
     c.imageSize = 12
     c.patchSize = 4
     c.numClasses = 5
-    c.numLayers = 2
+    c.numLayers = layers
+    c.dropPath = dropPath
     c.numHeads = 2
     c.width = 10
     c.mlpWidth = 7
     c.dropout = dropout
     c.attentionDropout = dropout
-    model = try VisionTransformer(configuration: c, capacity: 3)
+    model = try VisionTransformer(
+      configuration: c, capacity: 3, precision: precision, recomputes: recomputes)
     parameters = FloatSlab(count: model.layout.count)
     model.layout.initialize(parameters.base, seed: 4)
     // Norms away from one and zero, so that their gradients are tried in earnest.
@@ -143,7 +154,7 @@ struct SlowModel {
 
   /// Mean loss and its gradient, in micro-batches of the given sizes.
   private func train(
-    _ sizes: [Int], criterion: Criterion = .crossEntropy, smoothing: Double = 0,
+    _ sizes: [Int], criterion: Criterion = .crossEntropy, smoothing: Double = 0, step: Int = 2,
     _ parameters: FloatSlab? = nil
   ) -> (loss: Double, gradients: [Float]) {
     let gradients = FloatSlab(count: model.layout.count)
@@ -156,7 +167,7 @@ struct SlowModel {
         TrainingPass(
           parameters: (parameters ?? self.parameters).base, gradients: gradients.base,
           accumulate: first > 0, lossWeight: 1.0 / 3, criterion: criterion,
-          labelSmoothing: smoothing, seed: 8, step: 2, firstPosition: first),
+          labelSmoothing: smoothing, seed: 8, step: step, firstPosition: first),
         images: Array(images[first * pixels..<(first + size) * pixels]),
         labels: Array(labels[first..<first + size]), count: size)
       first += size
@@ -173,9 +184,14 @@ struct SlowModel {
     let slow = SlowModel(
       configuration: model.configuration, layout: model.layout, criterion: criterion,
       smoothing: smoothing)
-    let found = train([3], criterion: criterion, smoothing: smoothing)
+    expectGradients(train([3], criterion: criterion, smoothing: smoothing), slow)
+  }
+
+  private func expectGradients(
+    _ found: (loss: Double, gradients: [Float]), _ slow: SlowModel, _ comment: String = ""
+  ) {
     let exact = Array(parameters.buffer).map(Double.init)
-    #expect(abs(found.loss - slow.loss(images, labels, exact)) < 2e-6)
+    #expect(abs(found.loss - slow.loss(images, labels, exact)) < 2e-6, "\(comment)")
     for place in model.layout.places {
       let gradient = found.gradients[place.range]
       let size = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
@@ -199,7 +215,8 @@ struct SlowModel {
         let slope = direction.reduce(0) { $0 + Double(found.gradients[$1.key]) * $1.value }
         let length = direction.reduce(0) { $0 + $1.value * $1.value }.squareRoot()
         // Sums of some hundred single-precision products through two blocks.
-        #expect(abs(slope - numeric) <= 1e-5 * size * length + 1e-8, "\(place.spec.name)")
+        #expect(
+          abs(slope - numeric) <= 1e-5 * size * length + 1e-8, "\(place.spec.name) \(comment)")
       }
     }
   }
@@ -253,6 +270,94 @@ struct SlowModel {
       let numeric = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
       #expect(abs(numeric - size) <= 1e-3 * size + 5e-5, "\(place.spec.name)")
     }
+  }
+
+  /// Steps in which the images of all three, of some and of none take the branches of the last block.
+  @Test("drop path: loss and every tensor's gradient", arguments: [false, true])
+  func dropPath(recomputes: Bool) throws {
+    let tests = try WholeModelTests(dropout: 0, dropPath: 0.6, layers: 3, recomputes: recomputes)
+    let drop = DropPath(probability: 0.6, blocks: 3)
+    var slow = SlowModel(configuration: tests.model.configuration, layout: tests.model.layout)
+    var uses = Set<Int>()
+    for step in 1...6 {
+      func factors(_ block: Int, _ branch: DropPath.Branch) -> [Float]? {
+        let pass = LayerPass(
+          images: 3, outputTokens: 0, parameters: tests.parameters.base, training: true, seed: 8,
+          step: step, block: block)
+        return drop.draw(pass, branch).factors
+      }
+      slow.path = { Double(factors($0, $1)?[$2] ?? 1) }
+      for branch in [DropPath.Branch.attention, .mlp] {
+        uses.insert(factors(2, branch)!.filter { $0 > 0 }.count)
+      }
+      for sizes in [[3], [1, 2], [1, 1, 1]] {
+        tests.expectGradients(tests.train(sizes, step: step), slow, "step \(step), \(sizes)")
+      }
+    }
+    #expect(uses.isSuperset(of: [0, 1, 2]))
+  }
+
+  @Test("drop path in mixed precision follows the same draws") func mixedDropPath() throws {
+    let single = try WholeModelTests(dropout: 0.1, dropPath: 0.6, layers: 3)
+    let mixed = try WholeModelTests(dropout: 0.1, dropPath: 0.6, layers: 3, precision: .mixed)
+    for step in 1...6 {
+      for sizes in [[3], [1, 2], [1, 1, 1]] {
+        let (exact, found) = (single.train(sizes, step: step), mixed.train(sizes, step: step))
+        for place in single.model.layout.places {
+          let (a, b) = (exact.gradients[place.range], found.gradients[place.range])
+          let size = a.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+          let difference = zip(a, b).reduce(0) { $0 + pow(Double($1.0 - $1.1), 2) }.squareRoot()
+          // Roundings of 2^-9 each, through three blocks. What nobody takes is zero in both.
+          #expect(difference <= 0.06 * size, "\(place.spec.name) of step \(step)")
+        }
+      }
+    }
+  }
+
+  @Test(
+    "mixed labels: loss and gradient are the labels' own, weighted", arguments: Criterion.allCases)
+  func mixture(criterion: Criterion) {
+    let shares: [Float] = [0.25, 0, 0.75]
+    let others: [Int32] = [1, 2, 3]
+    func train(_ labels: [Int32], _ mixture: LabelMixture?) -> (BatchStatistics, [Float]) {
+      let gradients = FloatSlab(count: model.layout.count)
+      var pass = TrainingPass(
+        parameters: parameters.base, gradients: gradients.base, accumulate: false, lossWeight: 1,
+        criterion: criterion, labelSmoothing: criterion == .crossEntropy ? 0.1 : 0)
+      pass.mixture = mixture
+      let statistics = model.train(pass, images: images, labels: labels, count: 3)
+      return (statistics, Array(gradients.buffer))
+    }
+    let mixed = others.withUnsafeBufferPointer { others in
+      shares.withUnsafeBufferPointer { shares in
+        train(
+          labels, LabelMixture(labels: others.baseAddress!, shares: shares.baseAddress!))
+      }
+    }
+    // Each image's gradient is linear in its target: one image at a time with the other label.
+    let plain = train(labels, nil)
+    var expected = plain.1.map(Double.init)
+    var loss = plain.0.loss
+    for image in 0..<3 {
+      var exchanged = labels
+      exchanged[image] = others[image]
+      let one = train(exchanged, nil)
+      let share = Double(shares[image])
+      for i in expected.indices { expected[i] += share * Double(one.1[i] - plain.1[i]) }
+      loss += share * (one.0.loss - plain.0.loss)
+    }
+    let size = expected.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    let difference = zip(mixed.1, expected).reduce(0) { $0 + pow(Double($1.0) - $1.1, 2) }
+    #expect(difference.squareRoot() < 2e-6 * size)
+    // (z − t)² is not linear in t: of shares s and 1 − s it has 2 s (1 − s) / C less.
+    let bend =
+      criterion == .crossEntropy ? 0 : shares.reduce(0) { $0 + 2 * Double($1 * (1 - $1)) / 5 }
+    #expect(abs(mixed.0.loss - (loss - bend)) < 1e-9)
+    // The label with the larger share counts.
+    let heavier = [labels[0], labels[1], others[2]]
+    let hits = model.evaluate(
+      images: images, labels: heavier, count: 3, parameters: parameters.base)
+    #expect(mixed.0.top1 == hits.top1 && mixed.0.top5 == 3)
   }
 
   @Test("the gradient slab grows from its beginning") func ready() {

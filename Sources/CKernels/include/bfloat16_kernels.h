@@ -13,7 +13,7 @@ void ck_floats_to_bf16(uint16_t *y, size_t y_stride, const float *x, size_t x_st
 void ck_bf16_to_floats(float *y, size_t y_stride, const uint16_t *x, size_t x_stride, size_t rows,
                        size_t width);
 
-/// y = x · keep · factor, rounded, of [rows, width] with row strides; without a mask (NULL) y = x. Where
+/// y = x · keep · factor, rounded, of [rows, width] with row strides; without a mask (NULL) y = x · factor. Where
 /// `sums` is given, sums[c] gains the sum over rows before rounding.
 void ck_keep_to_bf16(uint16_t *y, size_t y_stride, float *sums, const float *x, size_t x_stride,
                      const uint8_t *keep, size_t keep_stride, size_t rows, size_t width,

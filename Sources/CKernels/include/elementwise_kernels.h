@@ -13,13 +13,13 @@
 void ck_bias_gelu(float *restrict u, float *restrict slope, const float *restrict bias,
                   const uint8_t *restrict keep, size_t rows, size_t width, float factor);
 
-/// y[i] = base[i] + x[i] * m with m = keep[i] * factor (keep may be null: m = 1); bias [width] (may be
+/// y[i] = base[i] + x[i] * m with m = keep[i] * factor (keep may be null: m = factor); bias [width] (may be
 /// null) is added to x first. [rows, width] with row strides; keep is dense; y may be base.
 void ck_residual(float *y, const float *base, const float *restrict x, const float *restrict bias,
                  const uint8_t *restrict keep, size_t rows, size_t width, size_t y_stride,
                  size_t base_stride, size_t x_stride, float factor);
 
-/// y = x * keep * factor, [rows, width] with row strides; y may be x.
+/// y = x * keep * factor, [rows, width] with row strides; without a mask (null) y = x * factor; y may be x.
 void ck_apply_keep(float *y, size_t y_stride, const float *x, size_t x_stride,
                    const uint8_t *restrict keep, size_t keep_stride, size_t rows, size_t width,
                    float factor);

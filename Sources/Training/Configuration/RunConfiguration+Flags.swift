@@ -7,7 +7,8 @@ extension RunConfiguration {
   public var numerics: [(flag: String, value: String)] {
     modelFlags + [
       ("dataset", dataset.rawValue), ("resize", "\(resize)"), ("augment", word(augment)),
-      ("noise", "\(noise)"), ("shuffle", word(shuffle)),
+      ("noise", "\(noise)"), ("mixup", "\(mixup)"), ("cutmix", "\(cutmix)"),
+      ("shuffle", word(shuffle)),
       ("imagenet_transform", imagenetTransform.rawValue),
       ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
       ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
@@ -27,7 +28,8 @@ extension RunConfiguration {
   /// not what lies behind it.
   static let branchFlags: Set = [
     "lr", "weight_decay", "decay_all", "clip_grad_norm", "scheduler", "lr_step", "lr_gamma",
-    "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment",
+    "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment", "mixup", "cutmix",
+    "drop_path",
   ]
 
   /// What may change from one attempt to the next.

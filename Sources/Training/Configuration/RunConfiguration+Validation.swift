@@ -85,7 +85,8 @@ extension RunConfiguration {
     // Single precision computes with them.
     let most = Double(Float.greatestFiniteMagnitude)
     let rates = [
-      ("--noise", noise), ("--weight_decay", weightDecay), ("--momentum", momentum),
+      ("--noise", noise), ("--mixup", mixup), ("--cutmix", cutmix), ("--weight_decay", weightDecay),
+      ("--momentum", momentum),
       ("--lr_gamma", gamma), ("--min_lr", minimumRate), ("--clip_grad_norm", clipNorm),
       ("--checkpoint_minutes", checkpointMinutes),
     ]
@@ -96,6 +97,14 @@ extension RunConfiguration {
     for (flag, value) in [("--lr", learningRate), ("--stall_timeout", stallTimeout)] {
       try require(
         value > 0 && value <= most, "\(flag) is \(value): expected a finite number above 0.")
+    }
+    if mixing != nil {
+      try require(
+        batchSize >= 2 * resolvedShards,
+        """
+        --mixup and --cutmix mix images of a shard: \(resolvedShards) shards of --batch_size \(batchSize) have one image each.
+        Choose --batch_size \(2 * resolvedShards) or more, or fewer --shards.
+        """)
     }
     try require(
       labelSmoothing >= 0 && labelSmoothing < 1,

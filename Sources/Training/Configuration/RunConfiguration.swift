@@ -17,6 +17,9 @@ public struct RunConfiguration: Sendable {
   public var resize = 224
   public var augment = false
   public var noise = 0.0
+  /// Parameters of beta distributions, see `ImageMixing`; 0 = off.
+  public var mixup = 0.0
+  public var cutmix = 0.0
   public var shuffle = true
   public var imagenetTransform = ImageFraming.standard
   public var badImages = BadImagePolicy.stop
@@ -81,6 +84,8 @@ public struct RunConfiguration: Sendable {
   public var resolvedShards: Int {
     shards > 0 ? shards : RunConventions.shards(ofBatch: batchSize)
   }
+
+  var mixing: ImageMixing? { ImageMixing(mixup: mixup, cutmix: cutmix, seed: seed) }
 
   /// At most 300 tokens a pass: enough rows for the matrix products to run at full speed, and little
   /// memory for activations. Up to 400 in wide models, whose weights take longer to fetch. Twice as many

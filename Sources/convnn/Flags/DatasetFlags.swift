@@ -20,6 +20,17 @@ struct DatasetFlags: ParsableArguments {
     help: "Standard deviation of Gaussian noise on training images (default: 0).")
   var noise: Double?
   @Option(
+    name: .customLong("mixup"),
+    help: "Blends pairs of training images, with shares of Beta(A, A); 0 for not (default: 0).")
+  var mixup: Double?
+  @Option(
+    name: .customLong("cutmix"),
+    help: """
+      Exchanges rectangles of pairs of training images, with shares of Beta(A, A); 0 for not (default: 0). With \
+      --mixup, each half of the time.
+      """)
+  var cutmix: Double?
+  @Option(
     name: .customLong("shuffle"), help: "New order every epoch (default: True), or file order.")
   var shuffle: Truth?
   @Option(
@@ -44,6 +55,8 @@ struct DatasetFlags: ParsableArguments {
     resize.put(&c.resize)
     if augment { c.augment = true }
     noise.put(&c.noise)
+    mixup.put(&c.mixup)
+    cutmix.put(&c.cutmix)
     (shuffle?.value).put(&c.shuffle)
     imagenetTransform.put(&c.imagenetTransform)
     badImages.put(&c.badImages)

@@ -19,6 +19,10 @@ struct ModelFlags: ParsableArguments {
   var dropout: Float?
   @Option(name: .customLong("attention_dropout"), help: "Dropout of attention (default: 0.1).")
   var attentionDropout: Float?
+  @Option(
+    name: .customLong("drop_path"),
+    help: "Share of images that leave out the last block; less in earlier ones (default: 0).")
+  var dropPath: Float?
 
   func apply(to c: inout ModelConfiguration) {
     layer.put(&c.layer)
@@ -29,6 +33,7 @@ struct ModelFlags: ParsableArguments {
     mlpWidth.put(&c.mlpWidth)
     dropout.put(&c.dropout)
     attentionDropout.put(&c.attentionDropout)
+    dropPath.put(&c.dropPath)
   }
 }
 
