@@ -19,6 +19,10 @@ public struct ImageTransform: Sendable {
   public let isTraining: Bool
   public let augment: Bool
   public let noise: Float
+  /// In training; nil: off.
+  public let randAugment: RandAugment?
+  /// In training; nil: off.
+  public let erasing: RandomErasing?
   public let seed: UInt64
   public let statistics: ChannelStatistics
   /// (v/255 - mean) / deviation for v in 0...255, three channels.
@@ -30,7 +34,8 @@ public struct ImageTransform: Sendable {
   ///   - noise: standard deviation of normal noise after normalisation, in training.
   public init(
     size: Int, framing: ImageFraming = .squash, isTraining: Bool, augment: Bool, noise: Float,
-    seed: UInt64, statistics: ChannelStatistics
+    randAugment: RandAugment? = nil, erasing: RandomErasing? = nil, seed: UInt64,
+    statistics: ChannelStatistics
   ) {
     precondition(size > 0)
     self.size = size
@@ -38,6 +43,8 @@ public struct ImageTransform: Sendable {
     self.isTraining = isTraining
     self.augment = augment
     self.noise = noise
+    self.randAugment = randAugment
+    self.erasing = erasing
     self.seed = seed
     self.statistics = statistics
     let m = statistics.mean
@@ -51,13 +58,15 @@ public struct ImageTransform: Sendable {
   public final class Workspace {
     let resizer = ImageResizer()
     let resized = ImageBuffer()
+    let canvas = ImageCanvas()
     let normal: FloatSlab
 
+    /// - Parameter noise: whether as many normal numbers are needed as an image has values.
     public init(size: Int, noise: Bool) { normal = FloatSlab(count: noise ? 3 * size * size : 0) }
   }
 
   public func makeWorkspace() -> Workspace {
-    Workspace(size: size, noise: isTraining && noise > 0)
+    Workspace(size: size, noise: isTraining && (noise > 0 || erasing != nil))
   }
 
   private func random(epoch: Int, index: Int) -> RandomSequence {
@@ -131,15 +140,28 @@ public struct ImageTransform: Sendable {
         shiftX = Int((UInt64(words[1]) * 9) >> 32) - 4
       }
     }
+    if isTraining, let randAugment {
+      // The pixels as they are after crop and flip, which there are none of otherwise.
+      let canvas = workspace.canvas
+      canvas.draw(source, shiftX: shiftX, shiftY: shiftY, flip: flip)
+      randAugment.apply(
+        to: canvas,
+        random: RandomSequence(seed: seed, purpose: .randAugment, step: epoch, item: index))
+      (source, shiftX, shiftY, flip) = (canvas.image, 0, 0, false)
+    }
     table.withUnsafeBufferPointer {
       ck_image_to_planes(
         out, size, source.pixels, source.stride, shiftX, shiftY, flip ? 1 : 0, $0.baseAddress!)
     }
-    guard isTraining && noise > 0 else { return }
+    guard isTraining else { return }
     let normal = workspace.normal.base
-    RandomSequence(seed: seed, purpose: .noise, step: epoch, item: index)
-      .fillNormal(normal, count: 3 * size * size, deviation: noise)
-    for i in 0..<(3 * size * size) { out[i] += normal[i] }
+    if noise > 0 {
+      RandomSequence(seed: seed, purpose: .noise, step: epoch, item: index)
+        .fillNormal(normal, count: 3 * size * size, deviation: noise)
+      for i in 0..<(3 * size * size) { out[i] += normal[i] }
+    }
+    erasing?.apply(
+      to: out, size: size, seed: seed, epoch: epoch, index: index, normal: normal)
   }
 
   /// The crop in the pixels of an image that was shrunk while decoding.

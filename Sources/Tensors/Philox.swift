@@ -17,6 +17,8 @@ public enum RandomPurpose: UInt32, Sendable {
   case testInput = 11
   case dropPath = 12
   case mixing = 13
+  case randAugment = 14
+  case randomErasing = 15
 }
 
 /// One sequence of random numbers: Philox4x32 (Salmon et al. 2011, "Parallel random numbers: as easy

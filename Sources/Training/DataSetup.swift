@@ -33,8 +33,12 @@ enum DataSetup {
   ) -> ImageTransform {
     ImageTransform(
       size: c.model.imageSize, framing: c.dataset == .imagenet ? c.imagenetTransform : .squash,
-      isTraining: training, augment: c.augment, noise: Float(c.noise), seed: c.seed,
-      statistics: dataset.statistics)
+      isTraining: training, augment: c.augment, noise: Float(c.noise),
+      randAugment: c.randAugment.map {
+        RandAugment(magnitude: $0, operationCount: c.randAugmentOperations)
+      },
+      erasing: c.randomErasing > 0 ? RandomErasing(probability: c.randomErasing) : nil,
+      seed: c.seed, statistics: dataset.statistics)
   }
 
   static func loader(

@@ -15,6 +15,7 @@ import Testing
       "--noise", "0.1", "--dropout", "0.1", "--attention_dropout", "0.1", "--log_every", "1",
       "--num_epochs", "9", "--max_steps", "\(steps)", "--scheduler", "cosine",
       "--checkpoint_every", "2", "--seed", "5", "--output_dir", folder, "--no_progress",
+      "--rand_augment", "9", "--random_erasing", "0.3",
     ]
   }
 

@@ -46,7 +46,8 @@ final class MadeUpDataset: Dataset {
     training: Bool = true, framing: ImageFraming = .squash, noise: Float = 0.1
   ) -> ImageTransform {
     ImageTransform(
-      size: 8, framing: framing, isTraining: training, augment: training, noise: noise, seed: 5,
+      size: 8, framing: framing, isTraining: training, augment: training, noise: noise,
+      randAugment: RandAugment(magnitude: 15), erasing: RandomErasing(probability: 0.5), seed: 5,
       statistics: .cifar10)
   }
 

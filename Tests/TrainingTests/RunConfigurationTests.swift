@@ -51,6 +51,20 @@ import Testing
       ])
   }
 
+  @Test("augmentation is part of the numerics, and a branch may change it") func augmentation() {
+    var c = RunConfiguration()
+    let plain = RunState(c)
+    (c.randAugment, c.randAugmentOperations, c.randomErasing) = (9, 3, 0.25)
+    #expect(throws: Never.self) { try c.validate() }
+    let differences = [
+      "--rand_augment: off in the checkpoint, 9 now",
+      "--rand_augment_ops: 2 in the checkpoint, 3 now",
+      "--random_erasing: 0.0 in the checkpoint, 0.25 now",
+    ]
+    #expect(RunState(c).differences(from: plain) == differences)
+    #expect(RunState(c).differences(from: plain, in: RunConfiguration.branchFlags) == differences)
+  }
+
   @Test("impossible numbers are refused") func refused() {
     let mistakes: [(inout RunConfiguration) -> Void] = [
       { $0.batchSize = 0 }, { $0.learningRate = .infinity }, { $0.learningRate = 0 },
@@ -61,6 +75,10 @@ import Testing
       { $0.batchSize = .max }, { $0.threads = 100_000 }, { $0.shards = 1 << 20 },
       { $0.noise = 1e300 }, { $0.stallTimeout = 1e30 }, { $0.resize = 1 << 30 },
       { $0.bucketMegabytes = -1 },
+      { $0.randAugment = 31 }, { $0.randAugment = -1 }, { $0.randAugmentOperations = 3 },
+      { ($0.randAugment, $0.randAugmentOperations) = (9, 0) },
+      { ($0.randAugment, $0.randAugmentOperations) = (9, 15) },
+      { $0.randomErasing = 1.01 }, { $0.randomErasing = -0.1 }, { $0.randomErasing = .nan },
       { $0.model.patchSize = 0 }, { $0.resize = 225 }, { $0.model.width = 1 << 20 },
     ]
     #expect(throws: Never.self) { try RunConfiguration().validate() }

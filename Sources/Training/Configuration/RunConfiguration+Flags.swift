@@ -8,6 +8,8 @@ extension RunConfiguration {
     modelFlags + [
       ("dataset", dataset.rawValue), ("resize", "\(resize)"), ("augment", word(augment)),
       ("noise", "\(noise)"), ("mixup", "\(mixup)"), ("cutmix", "\(cutmix)"),
+      ("rand_augment", randAugment.map(String.init) ?? "off"),
+      ("rand_augment_ops", "\(randAugmentOperations)"), ("random_erasing", "\(randomErasing)"),
       ("shuffle", word(shuffle)),
       ("imagenet_transform", imagenetTransform.rawValue),
       ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
@@ -29,7 +31,7 @@ extension RunConfiguration {
   static let branchFlags: Set = [
     "lr", "weight_decay", "decay_all", "clip_grad_norm", "scheduler", "lr_step", "lr_gamma",
     "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment", "mixup", "cutmix",
-    "drop_path",
+    "drop_path", "rand_augment", "rand_augment_ops", "random_erasing",
   ]
 
   /// What may change from one attempt to the next.

@@ -1,4 +1,5 @@
 // Which configurations can run.
+import Datasets
 import Diagnostics
 import Foundation
 import Models
@@ -14,6 +15,7 @@ extension RunConfiguration {
   public func validate(ranks: Int = 1, trains: Bool = true) throws {
     try validateCounts()
     try validateRates()
+    try validateAugmentation()
     if let fault {
       try require(
         fault.rank < ranks || !trains,
@@ -62,6 +64,8 @@ extension RunConfiguration {
       ("--micro_batch", microBatch, 0...1 << 24), ("--checkpoint_every", checkpointEvery, 0...most),
       ("--checkpoint_every_epoch", checkpointEveryEpoch, 0...most),
       ("--workers", workers ?? 0, 0...1024), ("--bucket_mb", bucketMegabytes, 0...1 << 20),
+      ("--rand_augment", randAugment ?? 0, RandAugment.magnitudes),
+      ("--rand_augment_ops", randAugmentOperations, RandAugment.operationCounts),
     ]
     for (flag, value, allowed) in counts {
       try require(
@@ -122,6 +126,18 @@ extension RunConfiguration {
     // Whole seconds are printed, and waited for, as integers.
     try require(
       stallTimeout <= 1e9, "--stall_timeout is \(stallTimeout): expected at most 1e9 seconds.")
+  }
+
+  private func validateAugmentation() throws {
+    try require(
+      randAugment != nil || randAugmentOperations == RunConfiguration().randAugmentOperations,
+      """
+      --rand_augment_ops \(randAugmentOperations) is for --rand_augment, which is not given.
+      Give it a magnitude, or leave this one out.
+      """)
+    try require(
+      (0...1).contains(randomErasing),
+      "--random_erasing is \(randomErasing): expected a probability from 0 to 1.")
   }
 
   private func require(_ holds: Bool, _ message: @autoclosure () -> String) throws {

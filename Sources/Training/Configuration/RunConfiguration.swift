@@ -20,6 +20,12 @@ public struct RunConfiguration: Sendable {
   /// Parameters of beta distributions, see `ImageMixing`; 0 = off.
   public var mixup = 0.0
   public var cutmix = 0.0
+  /// Magnitude of RandAugment; nil: off.
+  public var randAugment: Int?
+  /// Of RandAugment, an image.
+  public var randAugmentOperations = 2
+  /// Probability that a training image loses a rectangle.
+  public var randomErasing = 0.0
   public var shuffle = true
   public var imagenetTransform = ImageFraming.standard
   public var badImages = BadImagePolicy.stop

@@ -30,6 +30,17 @@ struct DatasetFlags: ParsableArguments {
       --mixup, each half of the time.
       """)
   var cutmix: Double?
+    name: .customLong("rand_augment"),
+    help: "Magnitude of RandAugment on training images, 0 to 30 (default: off).")
+  var randAugment: Int?
+  @Option(
+    name: .customLong("rand_augment_ops"),
+    help: "Operations of RandAugment an image, 1 to 14 (default: 2).")
+  var randAugmentOperations: Int?
+  @Option(
+    name: .customLong("random_erasing"),
+    help: "Probability of erasing a rectangle of a training image (default: 0).")
+  var randomErasing: Double?
   @Option(
     name: .customLong("shuffle"), help: "New order every epoch (default: True), or file order.")
   var shuffle: Truth?
@@ -57,6 +68,9 @@ struct DatasetFlags: ParsableArguments {
     noise.put(&c.noise)
     mixup.put(&c.mixup)
     cutmix.put(&c.cutmix)
+    if let randAugment { c.randAugment = randAugment }
+    randAugmentOperations.put(&c.randAugmentOperations)
+    randomErasing.put(&c.randomErasing)
     (shuffle?.value).put(&c.shuffle)
     imagenetTransform.put(&c.imagenetTransform)
     badImages.put(&c.badImages)
