@@ -1,4 +1,4 @@
-// Adam, AdamW and SGD.
+// Adam, AdamW, SGD and the average of weights.
 #include "include/optimizer_kernels.h"
 
 #include <math.h>
@@ -31,4 +31,10 @@ KERNEL(void, ck_sgd,
     b[i] = buffer;
     p[i] -= rate * buffer;
   }
+}
+
+KERNEL(void, ck_moving_average,
+       (float *restrict average, const float *restrict p, size_t n, float share),
+       (average, p, n, share)) {
+  for (size_t i = 0; i < n; i++) average[i] += share * (p[i] - average[i]);
 }

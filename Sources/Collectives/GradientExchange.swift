@@ -178,7 +178,7 @@ public final class GradientExchange: @unchecked Sendable {
     for (number, own) in own.enumerated() {
       var next = own
       if group.rank == 0 {
-        let slab = sum.borrow(number)
+        let slab = sum.borrow(number).base
         for range in ownedRanges {
           (slab + range.lowerBound).update(from: next, count: range.count)
           next += range.count
@@ -199,6 +199,23 @@ public final class GradientExchange: @unchecked Sendable {
       try group.waitForMessages("a gather to rank 0")
     }
     return slabs
+  }
+
+  /// Puts every rank's slices of a slab together on all ranks, between steps.
+  ///
+  /// - Parameter own: this rank's slices one after the other, `ownedCount` floats.
+  /// - Returns: `count` floats, in memory that the next step's gradients and `gatherSlices` use.
+  public func gatherSlicesEverywhere(_ own: FloatSlab) throws -> FloatSlab {
+    // A rank alone owns everything.
+    guard group.size > 1 else { return own }
+    let slab = sum.borrow(0)
+    var next = UnsafePointer(own.base)
+    for range in ownedRanges {
+      (slab.base + range.lowerBound).update(from: next, count: range.count)
+      next += range.count
+    }
+    try allGatherParameters(slab.base)
+    return slab
   }
 
   /// Takes this rank's slices out of a slab of `count` floats.

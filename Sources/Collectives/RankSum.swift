@@ -112,11 +112,11 @@ final class RankSum: @unchecked Sendable {
   }
 
   /// Memory for other use between `reset` and the first `target`.
-  func borrow(_ number: Int) -> UnsafeMutablePointer<Float> {
+  func borrow(_ number: Int) -> FloatSlab {
     condition.lock()
     defer { condition.unlock() }
     while slabs.count <= number { addSlab() }
-    return slabs[number].base
+    return slabs[number]
   }
 
   private func addSlab() {

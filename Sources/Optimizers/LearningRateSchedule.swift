@@ -1,11 +1,14 @@
-// The learning rate of every epoch.
+// The learning rate of every epoch, or of every step.
 import Foundation
 
 public enum SchedulerKind: String, CaseIterable, Codable, Sendable {
   case step, cosine, plateau, none
 }
 
-/// Learning rates by epoch (from 1). Warm-up is linear over the first epochs and multiplies the rest.
+/// When warm-up and the cosine change the rate.
+public enum RateUpdate: String, CaseIterable, Codable, Sendable { case epoch, step }
+
+/// Learning rates by epoch (from 1) or step. Warm-up is linear over the first epochs and multiplies the rest.
 public struct LearningRateSchedule: Codable, Equatable, Sendable {
   public var kind = SchedulerKind.none
   public var base = 1e-3
@@ -15,6 +18,8 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
   public var gamma = 0.1
   public var minimum = 0.0
   public var warmupEpochs = 0
+  /// Absent in checkpoints of earlier versions, which went by epochs.
+  private var update: RateUpdate?
   /// plateau: what it has seen so far.
   private var best: Double?
   private var badEpochs = 0
@@ -22,7 +27,7 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
 
   public init(
     kind: SchedulerKind, base: Double, epochs: Int, stepSize: Int = 20, gamma: Double = 0.1,
-    minimum: Double = 0, warmupEpochs: Int = 0
+    minimum: Double = 0, warmupEpochs: Int = 0, update: RateUpdate = .epoch
   ) {
     self.kind = kind
     self.base = base
@@ -31,13 +36,24 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
     self.gamma = gamma
     self.minimum = minimum
     self.warmupEpochs = warmupEpochs
+    self.update = update
   }
 
   /// The rate of epoch e, from 1. none: base; step: base · gamma^⌊(e−1)/stepSize⌋; cosine:
   /// min + (base − min)(1 + cos(π (e−1)/epochs))/2; plateau: base · 0.1^(how often the loss stood still, see
   /// `observe`). In the first w = `warmupEpochs` epochs times e/(w+1); never less than min.
-  public func rate(epoch: Int) -> Double {
-    let done = Double(epoch - 1)
+  ///
+  /// By step, with n steps an epoch and t the step of the run, from 1: cosine:
+  /// min + (base − min)(1 + cos(π (t−1)/(n·epochs)))/2; in the first w epochs, of w·n steps, times t/(w·n+1). With
+  /// n = 1 that is the same. Other kinds change with epochs all the same, but for their warm-up.
+  ///
+  /// - Parameters:
+  ///   - stepInEpoch: steps done in this epoch, from 0; stepsPerEpoch: n. By epoch neither counts.
+  public func rate(epoch: Int, stepInEpoch: Int = 0, stepsPerEpoch: Int = 1) -> Double {
+    // In double precision, where no count of a checkpoint overflows.
+    let steps = update == .step ? Double(stepsPerEpoch) : 1
+    let within = update == .step ? Double(stepInEpoch) : 0
+    let done = Double(epoch - 1) + within / steps
     var rate = base
     switch kind {
     case .none: break
@@ -46,7 +62,9 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
       rate = minimum + (base - minimum) * (1 + cos(.pi * done / Double(epochs))) / 2
     case .plateau: rate = base * factor
     }
-    if epoch <= warmupEpochs { rate *= Double(epoch) / Double(warmupEpochs + 1) }
+    if epoch <= warmupEpochs {
+      rate *= (Double(epoch - 1) * steps + within + 1) / (Double(warmupEpochs) * steps + 1)
+    }
     return max(rate, minimum)
   }
 

@@ -170,6 +170,7 @@ final class GradientStep {
       replica.optimizer.update(
         parameters: parameters.base, gradients: exchange.owned, learningRate: learningRate,
         clip: clipFactor(norm: result.gradientNorm, maximum: configuration.clipNorm), step: step)
+      replica.average?.update(parameters: parameters.base, step: step)
     }
     try timeline.span("gather parameters", step) {
       try exchange.allGatherParameters(parameters.base)

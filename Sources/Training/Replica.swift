@@ -14,6 +14,8 @@ final class Replica {
   let packed: PackedWeights
   let exchange: GradientExchange
   let optimizer: Optimizer
+  /// With `--ema_decay`.
+  let average: WeightAverage?
   /// With `--trace`.
   let timeline: Timeline?
 
@@ -36,6 +38,9 @@ final class Replica {
       c.optimizer, owned: exchange.ownedRanges,
       parts: layout.places.map { ($0.range, c.decayAll || $0.spec.decays) },
       weightDecay: c.weightDecay, momentum: c.momentum)
+    average =
+      c.emaDecay > 0 ? WeightAverage(decay: c.emaDecay, owned: exchange.ownedRanges) : nil
+    startAverage()
   }
 
   var layout: ParameterLayout { engines[0].layout }

@@ -5,7 +5,7 @@ import Optimizers
 import TensorFiles
 import Tensors
 
-/// With the weights and the optimizer's moments, everything needed to go on; it names no rank, so any
+/// With the weights, their average and the optimizer's moments, everything needed to go on; it names no rank, so any
 /// number of ranks can.
 public struct RunState: Codable, Sendable {
   /// Optimizer steps done.
@@ -65,7 +65,7 @@ public struct RunState: Codable, Sendable {
     training = EpochMeans(meanOverBatches: c.model.referenceQuirks)
     schedule = LearningRateSchedule(
       kind: c.scheduler, base: c.learningRate, epochs: c.epochs, stepSize: c.stepSize,
-      gamma: c.gamma, minimum: c.minimumRate, warmupEpochs: c.warmupEpochs)
+      gamma: c.gamma, minimum: c.minimumRate, warmupEpochs: c.warmupEpochs, update: c.rateUpdate)
     configuration =
       c.numerics.map { ConfigurationItem(flag: $0.flag, value: $0.value) }
       + data.map { ConfigurationItem(flag: $0.key, value: $0.value) }

@@ -40,13 +40,13 @@ extension Trainer {
   }
 
   /// - Throws: `SharedError` (ranksDisagree) before anything is written that only some ranks hold.
-  func compareWeights() throws {
+  func compareWeights(_ weights: FloatSlab) throws {
     try checkWeights(
-      group.allGather(replica.fingerprint), hosts: group.hosts, "After step \(state.step)")
+      group.allGather(weightFingerprint(weights)), hosts: group.hosts, "After step \(state.step)")
   }
 
   private func writeCheckpoint(_ state: RunState, _ reports: RunReports?) throws {
-    try compareWeights()
+    try compareWeights(parameters)
     // The same on all ranks.
     guard parameters.buffer.allSatisfy(\.isFinite) else {
       throw SharedError(
@@ -57,17 +57,17 @@ extension Trainer {
           \(notFiniteAdvice)
           """))
     }
-    let moments = replica.optimizer.moments
-    let whole = try replica.exchange.gatherSlices(moments.map { UnsafePointer($0.slab.base) })
+    let slices = replica.slices
+    let whole = try replica.exchange.gatherSlices(slices.map { UnsafePointer($0.slab.base) })
     try group.together {
       guard group.rank == 0 else { return }
       try reports?.synchronize()
       try checkpoints.save(step: state.step) { folder in
         try weightFile.write(parameters.base, to: "\(folder)/weights.safetensors")
-        let tensors = zip(moments, whole).flatMap { moment, slab in
+        let tensors = zip(slices, whole).flatMap { slice, slab in
           replica.layout.places.map {
             TensorToWrite(
-              name: "\(moment.name).\($0.spec.name)", shape: $0.spec.shape,
+              name: "\(slice.name).\($0.spec.name)", shape: $0.spec.shape,
               values: slab + $0.offset)
           }
         }
@@ -116,8 +116,9 @@ extension Trainer {
     }
     if resumed || configuration.initFrom != nil {
       try group.broadcast(parameters.base, count: parameters.count)
+      replica.startAverage()
     }
-    if resumed { try spreadMoments(path) }
+    if resumed { try spreadSlices(path) }
     return path.map(checkpoints.contains) ?? false
   }
 
@@ -288,10 +289,13 @@ extension Trainer {
       URL(fileURLWithPath: path).resolvingSymlinksInPath()
       .deletingLastPathComponent().deletingLastPathComponent().path + "/best.safetensors"
     let ownBest = "\(folder)/best.safetensors"
-    try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
+    // What the run has evaluated so far; a branch that averages no longer goes on from the trained weights.
+    let evaluated = try storedAverage(SafetensorsFile(path: slicesPath(path))) ?? parameters
+    let deployed = replica.average == nil ? parameters : evaluated
+    try weightFile.write(deployed.base, to: "\(folder)/model.safetensors")
     // The checkpoint may hold them itself.
     if state.bestEpoch > 0, state.stepInEpoch == 0, state.bestEpoch == state.epoch - 1 {
-      state.bestChecksum = try weightFile.write(parameters.base, to: ownBest)
+      state.bestChecksum = try weightFile.write(evaluated.base, to: ownBest)
       return
     }
     guard let expected = state.bestChecksum, try weightFile.checksum(of: best) == expected else {
@@ -310,26 +314,39 @@ extension Trainer {
     try AtomicFile.write(data, to: ownBest)
   }
 
-  /// Rank 0 reads the optimizer's moments, every rank keeps its slice.
-  private func spreadMoments(_ path: String?) throws {
-    let file = try group.together {
-      try path.map { try SafetensorsFile(path: "\($0)/optimizer.safetensors") }
-    }
-    let whole = FloatSlab(count: parameters.count)
-    for moment in replica.optimizer.moments {
-      try group.together {
-        guard let file else { return }
-        for place in replica.layout.places {
-          let values = try file.floats("\(moment.name).\(place.spec.name)")
-          guard values.count == place.spec.count else {
-            throw RunError(
-              .checkpointDamaged, "\(file.path): \(place.spec.name) has \(values.count) values.")
-          }
-          (whole.base + place.offset).update(from: values, count: values.count)
-        }
+  private func slicesPath(_ checkpoint: String) -> String { "\(checkpoint)/optimizer.safetensors" }
+
+  /// Rank 0 reads the optimizer's moments and the average, every rank keeps its slices.
+  private func spreadSlices(_ path: String?) throws {
+    let file = try group.together { try path.map { try SafetensorsFile(path: slicesPath($0)) } }
+    for slice in replica.slices {
+      let whole = try group.together {
+        guard let file else { return FloatSlab(count: parameters.count) }
+        // A branch that begins to average begins with the weights.
+        if slice.name == WeightAverage.name { return try storedAverage(file) ?? parameters }
+        return try stored(slice.name, file)
       }
       try group.broadcast(whole.base, count: whole.count)
-      replica.exchange.pickSlices(of: whole.base, into: moment.slab.base)
+      replica.exchange.pickSlices(of: whole.base, into: slice.slab.base)
     }
+  }
+
+  /// - Returns: nil for a checkpoint of a run that did not average.
+  private func storedAverage(_ file: SafetensorsFile) throws -> FloatSlab? {
+    let holdsOne = file.tensors.contains { $0.name.hasPrefix("\(WeightAverage.name).") }
+    return holdsOne ? try stored(WeightAverage.name, file) : nil
+  }
+
+  private func stored(_ name: String, _ file: SafetensorsFile) throws -> FloatSlab {
+    let whole = FloatSlab(count: parameters.count)
+    for place in replica.layout.places {
+      let values = try file.floats("\(name).\(place.spec.name)")
+      guard values.count == place.spec.count else {
+        throw RunError(
+          .checkpointDamaged, "\(file.path): \(place.spec.name) has \(values.count) values.")
+      }
+      (whole.base + place.offset).update(from: values, count: values.count)
+    }
+    return whole
   }
 }

@@ -114,9 +114,9 @@ public final class Trainer {
     reports?.begin()
     while !isAtEnd || hasUnreportedEpoch {
       let start = ContinuousClock.now
-      let rate = state.schedule.rate(epoch: state.epoch)
       step.startLoading(epoch: state.epoch, fromStep: state.stepInEpoch)
       while state.stepInEpoch < step.perEpoch, !isAtEnd {
+        let rate = learningRate(stepInEpoch: state.stepInEpoch)
         let result = try step.run(
           step: state.step + 1, batch: state.stepInEpoch, learningRate: rate,
           checkpointDue: isTimeForCheckpoint)
@@ -140,12 +140,20 @@ public final class Trainer {
         }
       }
       let isWhole = state.stepInEpoch == step.perEpoch
+      // Of the last step, which an attempt before this one may have made.
+      let rate = learningRate(stepInEpoch: state.stepInEpoch - 1)
       guard try isWhole ? finishEpoch(start, rate, reports) : stopInMidEpoch(start, rate, reports)
       else { return .preempted }
     }
     try writeTrace()
     try reports?.done(state)
     return .done
+  }
+
+  /// - Parameter stepInEpoch: of the epoch under way, from 0.
+  private func learningRate(stepInEpoch: Int) -> Double {
+    state.schedule.rate(
+      epoch: state.epoch, stepInEpoch: stepInEpoch, stepsPerEpoch: step.perEpoch)
   }
 
   private func preempted(_ state: RunState, _ reports: RunReports?) throws -> ExitCode {
@@ -185,11 +193,11 @@ public final class Trainer {
     let saves =
       isDue(configuration.checkpointEveryEpoch, state.epoch)
       || isDue(configuration.checkpointEvery, state.step) || (endsRun && keepsCheckpoints)
-    guard let test = try evaluate(start, saves: saves, reports) else { return false }
+    guard let (test, weights) = try evaluate(start, saves: saves, reports) else { return false }
     state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
     let isBest = noteBest(test)
     state.schedule.observe(testLoss: test.loss)
-    try tellEpoch(rate, test, isBest: isBest, reports)
+    try tellEpoch(rate, test, weights, isBest: isBest, reports)
     state.beginEpoch(state.epoch + 1)
     state.finished = endsRun
     if saves { try endsRun ? save(state, reports) : saveIfPossible(state, reports) }
@@ -205,32 +213,34 @@ public final class Trainer {
   ) throws -> Bool {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
-    guard let test = try evaluate(start, saves: keepsCheckpoints, reports) else { return false }
+    guard let (test, weights) = try evaluate(start, saves: keepsCheckpoints, reports)
+    else { return false }
     state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
     // A later run forgets this evaluation, and has to find the best weights of whole epochs.
     let isBest = state.bestEpoch == 0 && noteBest(test)
-    try tellEpoch(rate, test, isBest: isBest, reports)
+    try tellEpoch(rate, test, weights, isBest: isBest, reports)
     state.finished = true
     resumable.finished = true
     if keepsCheckpoints { try save(resumable, reports) }
     return true
   }
 
-  /// Evaluates the weights, which may take long: so a checkpoint is written before.
+  /// Evaluates the weights that the run is for, which may take long: so a checkpoint is written before.
   ///
   /// - Parameters:
   ///   - start: of this attempt at the epoch.
   ///   - saves: or else only if the run is asked to stop.
-  /// - Returns: nil if it was; then there is a checkpoint.
+  /// - Returns: with the weights, valid until the next checkpoint; nil if it was; then there is a checkpoint.
   private func evaluate(
     _ start: ContinuousClock.Instant, saves: Bool, _ reports: RunReports?
-  ) throws -> SplitResult? {
+  ) throws -> (SplitResult, FloatSlab)? {
     var resumable = state
     resumable.secondsInEpoch += start.secondsUntilNow
     if saves { try saveIfPossible(resumable, reports) }
     group.phase = .evaluation(afterStep: state.step)
+    let weights = try replica.deployedWeights()
     let means = try replica.timeline.span("evaluate", state.epoch) {
-      try evaluator.evaluate(parameters: parameters.base, packed: replica.packed)
+      try evaluator.evaluate(parameters: weights.slab.base, packed: weights.packed)
     }
     guard let means else {
       if !saves || savedStep != state.step { try save(resumable, reports) }
@@ -247,12 +257,13 @@ public final class Trainer {
           """))
     }
     // Before the weights are written.
-    try compareWeights()
+    try compareWeights(parameters)
+    if replica.average != nil { try compareWeights(weights.slab) }
     state.secondsWaiting = (state.secondsWaiting ?? 0) + evaluator.secondsWaiting
     // Rank 0 writes files now.
     group.phase = .other
     try reports?.evaluated(evaluator)
-    return means.result
+    return (means.result, weights.slab)
   }
 
   private func noteBest(_ test: SplitResult) -> Bool {
@@ -264,7 +275,8 @@ public final class Trainer {
 
   /// What an epoch has come to, in the reports and as weights.
   private func tellEpoch(
-    _ rate: Double, _ test: SplitResult, isBest: Bool, _ reports: RunReports?
+    _ rate: Double, _ test: SplitResult, _ weights: FloatSlab, isBest: Bool,
+    _ reports: RunReports?
   ) throws {
     let peaks = try group.allGather([Double(MemoryUse.peak)]).map { $0[0] }
     let folder = configuration.outputFolder
@@ -272,10 +284,9 @@ public final class Trainer {
       guard group.rank == 0 else { return }
       try reports?.epoch(
         state, learningRate: rate, test: test, peakMemory: Int(peaks.max() ?? 0))
-      try weightFile.write(parameters.base, to: "\(folder)/model.safetensors")
+      try weightFile.write(weights.base, to: "\(folder)/model.safetensors")
       guard isBest else { return }
-      state.bestChecksum = try weightFile.write(
-        parameters.base, to: "\(folder)/best.safetensors")
+      state.bestChecksum = try weightFile.write(weights.base, to: "\(folder)/best.safetensors")
     }
   }
 }

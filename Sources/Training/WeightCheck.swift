@@ -5,12 +5,15 @@ import TensorFiles
 import Tensors
 
 extension Replica {
-  /// Of the weights, in numbers that a gather carries exactly.
-  var fingerprint: [Double] {
-    let sum = Checksum.value(
-      of: UnsafeRawBufferPointer(start: parameters.base, count: parameters.count * 4))
-    return [Double(UInt32(truncatingIfNeeded: sum)), Double(sum >> 32)]
-  }
+  /// Of the weights.
+  var fingerprint: [Double] { weightFingerprint(parameters) }
+}
+
+/// In numbers that a gather carries exactly.
+func weightFingerprint(_ weights: FloatSlab) -> [Double] {
+  let sum = Checksum.value(
+    of: UnsafeRawBufferPointer(start: weights.base, count: weights.count * 4))
+  return [Double(UInt32(truncatingIfNeeded: sum)), Double(sum >> 32)]
 }
 
 /// - Parameters:

@@ -84,6 +84,8 @@ private let isUnderMPI = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SI
         for (slab, factor) in zip(whole, [Float(1), 2]) {
           #expect((0..<count).allSatisfy { slab[$0] == factor * parameters.base[$0] })
         }
+        let everywhere = try exchange.gatherSlicesEverywhere(twice)
+        #expect((0..<count).allSatisfy { everywhere.base[$0] == 2 * parameters.base[$0] })
         withExtendedLifetime((own, twice)) {}
       }
     }

@@ -50,6 +50,19 @@ import Testing
     #expect(c.seed == 7 && c.model.numHeads == 2)
   }
 
+  @Test("DeiT's learning rate follows the batch, and every number of it can run") func deit() throws
+  {
+    let c = try configuration("--preset deit").configuration()
+    #expect(c.batchSize == 1024 && c.learningRate == 1e-3 && c.mixup == 0.8 && c.emaDecay > 0.9999)
+    try c.validate()
+    let small = try configuration("--batch_size 128 --preset deit --mixup 0").configuration()
+    #expect(small.learningRate == 1.25e-4 && small.mixup == 0 && small.cutmix == 1)
+    try small.validate()
+    #expect(
+      try configuration("--preset deit --batch_size 1 --shards 1").configuration().minimumRate
+        < 1e-6)
+  }
+
   @Test("reference quirks take ConvNN's heads from --num_heads") func quirks() throws {
     #expect(try configuration("--reference_quirks").configuration().model.convnnHeads == 3)
     let given = "--reference_quirks --convnn_heads 2"

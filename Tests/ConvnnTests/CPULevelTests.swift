@@ -16,7 +16,8 @@ import Testing
     "AVX2 and AVX-512 give the same bits", .enabled(if: VectorLevel.best == .avx512),
     arguments: [
       "Attention", "Attention --d_hidden 100 --num_heads 5 --d_mlp 333 --augment",
-      "Attention --reduce_dtype bf16 --optimizer sgd", "Attention --use_amp --amp_unit portable",
+      "Attention --reduce_dtype bf16 --optimizer sgd --ema_decay 0.9",
+      "Attention --use_amp --amp_unit portable",
       "ConvNNAttention --convolution_type standard",
       "ConvNNAttention --sampling_type random --num_samples 20 --magnitude_type euclidean",
       "ConvNNAttention --sampling_type spatial --num_samples 3 --magnitude_type cosine",

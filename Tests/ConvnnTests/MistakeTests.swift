@@ -35,6 +35,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--batch_size -3", 10, "--batch_size", "-3"),
       Mistake("--lr nan", 10, "--lr", "nan"), Mistake("--lr inf", 10, "--lr", "inf"),
       Mistake("--criterion MSE --label_smoothing 0.1", 10, "--label_smoothing", "CrossEntropy"),
+      Mistake("--ema_decay 1", 10, "--ema_decay", "1.0", "below 1"),
+      Mistake("--lr_update batch", 2, "--lr_update", "batch", "step"),
       Mistake("--inject kill:rank=3,step=1", 10, "--inject", "rank 3"),
       Mistake("--clip_grad_norm=-1", 10, "--clip_grad_norm", "-1"),
       Mistake("--num_heads 5", 10, "--num_heads", "5", "24"),

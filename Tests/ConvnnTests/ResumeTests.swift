@@ -22,6 +22,7 @@ import Testing
       [
         "--dataset", "shapes", "--resize", "32", "--patch_size", "4", "--num_layers", "2",
         "--batch_size", "16", "--max_steps", "1", "--num_epochs", "1", "--log_every", "1",
+        "--warmup_epochs", "1", "--lr_update", "step",
         "--output_dir", folder,
       ]
     }

@@ -106,7 +106,7 @@ private func planes(
     #expect(changed > 50)
   }
 
-  @Test("evaluation images stay as they are, and training needs no --augment") func where_() {
+  @Test("evaluation images stay as they are, and training needs no --augment") func onlyTraining() {
     let image = randomImage(width: 12, height: 12, item: 1)
     let augment = RandAugment(magnitude: 20)
     let plain = planes(image, transform(12, training: false, nil))

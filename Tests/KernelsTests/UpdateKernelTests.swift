@@ -40,6 +40,21 @@ import Testing
     #expect(newP[count] == 777 && newB[count] == 777)
   }
 
+  @Test("moving average", arguments: sizes, [1, 0.25, Float(1e-4)])
+  func movingAverage(count: Int, share: Float) {
+    var numbers = Numbers(UInt64(count) + 2)
+    let (a, p) = (numbers.floats(count), numbers.floats(count))
+    var found = a + [777]
+    ck_moving_average(&found, p, count, share)
+    // Bit by bit: three roundings, none of them saved by a fused operation.
+    for i in 0..<count { #expect(found[i] == a[i] + share * (p[i] - a[i])) }
+    #expect(found[count] == 777)
+    // Weights that stay where they are leave their average there.
+    found = p
+    ck_moving_average(&found, p, count, share)
+    #expect(found == p)
+  }
+
   @Test("pieces of any length give the bits of the whole", arguments: [1, 3, 15, 16, 17])
   func pieces(length: Int) {
     var numbers = Numbers(5)
@@ -47,7 +62,7 @@ import Testing
     let (p, g, m) = (numbers.floats(count), numbers.floats(count), numbers.floats(count))
     let v = numbers.floats(count).map { $0 * $0 }
     func run(_ length: Int) -> [[Float]] {
-      var (adamP, adamM, adamV, sgdP, sgdB, sum) = (p, m, v, p, m, p)
+      var (adamP, adamM, adamV, sgdP, sgdB, sum, average) = (p, m, v, p, m, p, m)
       for start in stride(from: 0, to: count, by: length) {
         let n = min(length, count - start)
         g.withUnsafeBufferPointer { g in
@@ -62,9 +77,10 @@ import Testing
           }
           at(&sgdP) { p in at(&sgdB) { b in ck_sgd(p, g, b, n, 0.7, 0.01, 0.9, 0.003, 0) } }
           at(&sum) { sum in ck_add(sum, g, n) }
+          at(&average) { average in ck_moving_average(average, g, n, 0.3) }
         }
       }
-      return [adamP, adamM, adamV, sgdP, sgdB, sum]
+      return [adamP, adamM, adamV, sgdP, sgdB, sum, average]
     }
     #expect(run(length) == run(count))
   }

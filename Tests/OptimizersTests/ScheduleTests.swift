@@ -1,4 +1,4 @@
-// Learning rates by epoch against their formulas.
+// Learning rates by epoch and by step against their formulas.
 import Foundation
 import Testing
 
@@ -74,6 +74,88 @@ import Testing
     let schedule = LearningRateSchedule(
       kind: .step, base: 1, epochs: 9, stepSize: 1, gamma: 0.1, minimum: 0.05, warmupEpochs: 1)
     expectEqual(rates(schedule, 4), [0.5, 0.1, 0.05, 0.05])
+  }
+
+  /// By step, for `epochs` epochs of `perEpoch` steps.
+  private func rates(_ schedule: LearningRateSchedule, _ epochs: Int, perEpoch: Int) -> [Double] {
+    (1...epochs).flatMap { epoch in
+      (0..<perEpoch).map {
+        schedule.rate(epoch: epoch, stepInEpoch: $0, stepsPerEpoch: perEpoch)
+      }
+    }
+  }
+
+  @Test("cosine by step: degree by degree") func cosineByStep() {
+    let schedule = LearningRateSchedule(
+      kind: .cosine, base: 1, epochs: 2, minimum: 0.2, update: .step)
+    // Cosines of 0, 30, 60, 90, 120 and 150 degrees in two epochs.
+    let root = 3.0.squareRoot() / 2
+    expectEqual(
+      rates(schedule, 2, perEpoch: 3),
+      [1, root, 0.5, 0, -0.5, -root].map { 0.2 + 0.8 * (1 + $0) / 2 })
+  }
+
+  @Test("warm-up by step climbs in even steps to the schedule, whatever its kind")
+  func warmUpByStep() {
+    let step = LearningRateSchedule(
+      kind: .step, base: 1, epochs: 9, stepSize: 3, gamma: 0.5, warmupEpochs: 2, update: .step)
+    expectEqual(
+      rates(step, 4, perEpoch: 2), [0.2, 0.4, 0.6, 0.8, 1, 1, 0.5, 0.5])
+    let none = LearningRateSchedule(
+      kind: .none, base: 8, epochs: 9, minimum: 2.5, warmupEpochs: 1, update: .step)
+    expectEqual(rates(none, 2, perEpoch: 3), [2.5, 4, 6, 8, 8, 8])
+    let cosine = LearningRateSchedule(
+      kind: .cosine, base: 1, epochs: 2, warmupEpochs: 1, update: .step)
+    let root = 0.5.squareRoot()
+    // Cosines of 0, 45, 90 and 135 degrees.
+    expectEqual(
+      rates(cosine, 2, perEpoch: 2), [1.0 / 3, 2.0 / 3 * (1 + root) / 2, 0.5, (1 - root) / 2])
+    // Where nothing is warmed up, and the kind goes by epochs, steps are all the same.
+    let plain = LearningRateSchedule(
+      kind: .step, base: 8, epochs: 4, stepSize: 2, gamma: 0.5, update: .step)
+    expectEqual(rates(plain, 4, perEpoch: 2), [8, 8, 8, 8, 4, 4, 4, 4])
+  }
+
+  @Test("epochs of one step are the same by epoch and by step", arguments: SchedulerKind.allCases)
+  func oneStepEpochs(kind: SchedulerKind) {
+    func schedule(_ update: RateUpdate) -> LearningRateSchedule {
+      LearningRateSchedule(
+        kind: kind, base: 0.3, epochs: 7, stepSize: 2, gamma: 0.3, minimum: 1e-3, warmupEpochs: 3,
+        update: update)
+    }
+    #expect(rates(schedule(.epoch), 7) == rates(schedule(.step), 7, perEpoch: 1))
+    // And the first step of an epoch, once it is warm, has the epoch's rate.
+    for epoch in 4...7 {
+      let first = schedule(.step).rate(epoch: epoch, stepInEpoch: 0, stepsPerEpoch: 10)
+      #expect(first == schedule(.epoch).rate(epoch: epoch))
+    }
+  }
+
+  @Test("by epoch, steps do not count") func stepsOfAnEpoch() {
+    let schedule = LearningRateSchedule(kind: .cosine, base: 1, epochs: 6, warmupEpochs: 2)
+    for epoch in 1...6 {
+      let last = schedule.rate(epoch: epoch, stepInEpoch: 9, stepsPerEpoch: 10)
+      #expect(last == schedule.rate(epoch: epoch))
+    }
+  }
+
+  @Test("a checkpoint of an earlier version goes by epochs") func earlierVersion() throws {
+    let encoded = """
+      {"kind":"cosine","base":1,"epochs":6,"stepSize":20,"gamma":0.1,"minimum":0.2,"warmupEpochs":1,\
+      "badEpochs":0,"factor":1}
+      """
+    let schedule = try JSONDecoder().decode(LearningRateSchedule.self, from: Data(encoded.utf8))
+    let now = LearningRateSchedule(
+      kind: .cosine, base: 1, epochs: 6, minimum: 0.2, warmupEpochs: 1)
+    #expect(rates(schedule, 6) == rates(now, 6))
+    #expect(rates(schedule, 2, perEpoch: 5) == rates(now, 2, perEpoch: 5))
+  }
+
+  @Test("a schedule by step survives a checkpoint") func codingByStep() throws {
+    let schedule = LearningRateSchedule(kind: .cosine, base: 1, epochs: 50, update: .step)
+    let copy = try JSONDecoder().decode(
+      LearningRateSchedule.self, from: JSONEncoder().encode(schedule))
+    #expect(copy == schedule)
   }
 
   @Test("a schedule survives a checkpoint in the middle of a plateau") func coding() throws {

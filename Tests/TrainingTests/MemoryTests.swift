@@ -44,6 +44,17 @@ import Testing
     }
   }
 
+  @Test("an average of the weights takes a slab, which ranks share", arguments: [1, 4])
+  func average(ranks: Int) {
+    var c = RunConfiguration()
+    let without = c.leastBytes(ranks: ranks)
+    let weights = c.leastBytes(ranks: ranks, trains: false).model
+    c.emaDecay = 0.999
+    #expect(c.leastBytes(ranks: ranks).model == without.model + weights / Double(ranks))
+    #expect(c.leastBytes(ranks: ranks, trains: false).model == weights)
+    #expect(c.leastBytes(ranks: ranks).activations == without.activations)
+  }
+
   @Test("in mixed precision they take half, and norms nothing") func mixed() {
     var c = RunConfiguration()
     c.model.numLayers = 33

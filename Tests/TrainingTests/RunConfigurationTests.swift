@@ -49,6 +49,16 @@ import Testing
       RunState(other).differences(from: RunState(c)) == [
         "--reduce_dtype: fp32 in the checkpoint, bf16 now"
       ])
+    // An earlier version trained as newer flags do by default.
+    other = c
+    other.emaDecay = 0.9
+    var earlier = RunState(c)
+    earlier.configuration.removeAll { $0.flag == "ema_decay" }
+    #expect(RunState(c).differences(from: earlier).isEmpty)
+    #expect(
+      RunState(other).differences(from: earlier) == [
+        "--ema_decay: 0.0 in the checkpoint, 0.9 now"
+      ])
   }
 
   @Test("augmentation is part of the numerics, and a branch may change it") func augmentation() {
@@ -74,7 +84,8 @@ import Testing
       { $0.stallTimeout = 0 }, { $0.clipNorm = -0.5 }, { $0.checkpointKeep = 0 },
       { $0.batchSize = .max }, { $0.threads = 100_000 }, { $0.shards = 1 << 20 },
       { $0.noise = 1e300 }, { $0.stallTimeout = 1e30 }, { $0.resize = 1 << 30 },
-      { $0.bucketMegabytes = -1 },
+      { $0.bucketMegabytes = -1 }, { $0.emaDecay = 1 }, { $0.emaDecay = -0.1 },
+      { $0.emaDecay = .nan },
       { $0.randAugment = 31 }, { $0.randAugment = -1 }, { $0.randAugmentOperations = 3 },
       { ($0.randAugment, $0.randAugmentOperations) = (9, 0) },
       { ($0.randAugment, $0.randAugmentOperations) = (9, 15) },

@@ -18,4 +18,8 @@ void ck_adam(float *restrict p, const float *restrict g, float *restrict m, floa
 void ck_sgd(float *restrict p, const float *restrict g, float *restrict b, size_t n, float clip,
             float decay, float momentum, float rate, int first);
 
+/// average += share * (p - average), which is (1 - share) * average + share * p but stays where it is when
+/// both are equal, however share is rounded. n may be 0.
+void ck_moving_average(float *restrict average, const float *restrict p, size_t n, float share);
+
 #endif

@@ -16,9 +16,11 @@ extension RunConfiguration {
       ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
       ("lr", "\(learningRate)"), ("weight_decay", "\(weightDecay)"),
       ("decay_all", word(decayAll)), ("momentum", "\(momentum)"),
-      ("clip_grad_norm", "\(clipNorm)"), ("scheduler", scheduler.rawValue),
+      ("clip_grad_norm", "\(clipNorm)"), ("ema_decay", "\(emaDecay)"),
+      ("scheduler", scheduler.rawValue),
       ("lr_step", "\(stepSize)"), ("lr_gamma", "\(gamma)"),
       ("warmup_epochs", "\(warmupEpochs)"), ("min_lr", "\(minimumRate)"),
+      ("lr_update", rateUpdate.rawValue),
       ("seed", "\(Int64(bitPattern: seed))"),
       ("shards", "\(resolvedShards)"), ("micro_batch", "\(resolvedMicroBatch)"),
       ("use_amp", word(precision == .mixed)), ("reduce", reduce.rawValue),
@@ -32,6 +34,7 @@ extension RunConfiguration {
     "lr", "weight_decay", "decay_all", "clip_grad_norm", "scheduler", "lr_step", "lr_gamma",
     "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment", "mixup", "cutmix",
     "drop_path", "rand_augment", "rand_augment_ops", "random_erasing",
+    "ema_decay", "lr_update",
   ]
 
   /// What may change from one attempt to the next.

@@ -4,12 +4,13 @@ import Diagnostics
 import Foundation
 
 extension RunConfiguration {
-  /// Bytes that every rank needs at the least: weights; to train, partial sums of gradients, and moments
-  /// of which `ranks` share the whole; activations and inputs of one micro-batch per thread.
+  /// Bytes that every rank needs at the least: weights; to train, partial sums of gradients, and moments and an
+  /// average of the weights, of which `ranks` share the whole; activations and inputs of one micro-batch per thread.
   func leastBytes(ranks: Int, trains: Bool = true) -> (model: Double, activations: Double) {
     let plan = try? ShardPlan(shards: resolvedShards, ranks: ranks, threads: threads)
     let gradients = Double(plan?.gradientSlabs(rank: 0) ?? threads)
-    let slabs = 1 + (trains ? gradients + 2 / Double(ranks) : 0)
+    let shared = emaDecay > 0 ? 3.0 : 2
+    let slabs = 1 + (trains ? gradients + shared / Double(ranks) : 0)
     let images =
       Double(resolvedMicroBatch)
       * model.leastActivationsPerImage(recomputes: recompute, precision: precision)

@@ -121,6 +121,12 @@ extension RunConfiguration {
       Leave one of the two out.
       """)
     try require(
+      emaDecay >= 0 && emaDecay < 1,
+      """
+      --ema_decay is \(emaDecay): expected a number from 0 (no average) to below 1.
+      A usual one is 0.999, or 0.9999 for runs of 100,000 steps and more.
+      """)
+    try require(
       minimumRate <= learningRate,
       "--min_lr \(minimumRate) is above --lr \(learningRate): choose a smaller one.")
     // Whole seconds are printed, and waited for, as integers.

@@ -41,11 +41,14 @@ public struct RunConfiguration: Sendable {
   public var decayAll = true
   public var momentum = 0.9
   public var clipNorm = 1.0
+  /// Of the average of the weights that is deployed in their place; 0 = none.
+  public var emaDecay = 0.0
   public var scheduler = SchedulerKind.none
   public var stepSize = 20
   public var gamma = 0.1
   public var warmupEpochs = 0
   public var minimumRate = 0.0
+  public var rateUpdate = RateUpdate.epoch
   public var seed: UInt64 = 0
 
   /// 0: a function of the batch size.

@@ -68,6 +68,8 @@ struct RunDescription {
       (
         "Optimizer",
         "\(c.optimizer.rawValue), learning rate \(c.learningRate), schedule \(c.scheduler.rawValue)"
+          + (c.rateUpdate == .step ? ", rates by step" : "")
+          + (c.emaDecay > 0 ? "; evaluated: averages of the weights, decay \(c.emaDecay)" : "")
       ),
       ("Seed", "\(c.seed)"),
       ("Kernels", "products of \(Matmul.description(c.precision)), else \(VectorLevel.best)"),

@@ -21,6 +21,7 @@ extension ImageFraming: ExpressibleByArgument {}
 extension BadImagePolicy: ExpressibleByArgument {}
 extension OptimizerKind: ExpressibleByArgument {}
 extension SchedulerKind: ExpressibleByArgument {}
+extension RateUpdate: ExpressibleByArgument {}
 extension ReductionMode: ExpressibleByArgument {}
 extension ReductionType: ExpressibleByArgument {}
 
@@ -117,29 +118,6 @@ enum CompileMode: String, CaseIterable, ExpressibleByArgument {
   case reduceOverhead = "reduce-overhead"
   case reduceMemory = "reduce-memory"
   case maxAutotune = "max-autotune"
-}
-
-/// `--preset`: several flags at once; those given beside it win.
-enum Preset: String, CaseIterable, ExpressibleByArgument {
-  /// The published runs.
-  case paper
-
-  func apply(to c: inout RunConfiguration) {
-    c.optimizer = .adamw
-    c.learningRate = 1e-4
-    c.weightDecay = 1e-2
-    c.scheduler = .none
-    c.batchSize = 256
-    c.epochs = 150
-    c.model.numHeads = 1
-    c.model.convnnHeads = 1
-    c.model.dropout = 0.1
-    c.model.attentionDropout = 0.1
-    c.resize = 224
-    c.augment = false
-    c.seed = 42
-    c.model.spatialLayout = .linear
-  }
 }
 
 extension Optional {

@@ -21,6 +21,13 @@ struct OptimizationFlags: ParsableArguments {
   var decayAll: Truth?
   @Option(name: .customLong("momentum"), help: "Momentum of sgd (default: 0.9).")
   var momentum: Double?
+  @Option(
+    name: .customLong("ema_decay"),
+    help: """
+      Decay of a moving average of the weights, which is what is evaluated and written for use; 0 for none \
+      (default: 0).
+      """)
+  var emaDecay: Double?
   @Option(name: .customLong("scheduler"), help: "Learning-rate schedule (default: none).")
   var scheduler: SchedulerKind?
   @Option(
@@ -36,6 +43,13 @@ struct OptimizationFlags: ParsableArguments {
   var warmupEpochs: Int?
   @Option(name: .customLong("min_lr"), help: "Lowest learning rate of any schedule (default: 0).")
   var minimumRate: Double?
+  @Option(
+    name: .customLong("lr_update"),
+    help: """
+      Whether warm-up and the cosine schedule change the learning rate with every epoch or every step \
+      (default: epoch).
+      """)
+  var rateUpdate: RateUpdate?
 
   func apply(to c: inout RunConfiguration) {
     criterion.put(&c.criterion)
@@ -45,10 +59,12 @@ struct OptimizationFlags: ParsableArguments {
     weightDecay.put(&c.weightDecay)
     (decayAll?.value).put(&c.decayAll)
     momentum.put(&c.momentum)
+    emaDecay.put(&c.emaDecay)
     scheduler.put(&c.scheduler)
     stepSize.put(&c.stepSize)
     gamma.put(&c.gamma)
     warmupEpochs.put(&c.warmupEpochs)
     minimumRate.put(&c.minimumRate)
+    rateUpdate.put(&c.rateUpdate)
   }
 }

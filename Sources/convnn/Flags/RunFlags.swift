@@ -7,6 +7,7 @@ struct RunFlags: ParsableArguments {
   @OptionGroup(title: "ConvNN-Attention") var convnn: ConvNNFlags
   @OptionGroup(title: "Convolution, branching and sparse layers") var other: OtherLayerFlags
   @OptionGroup(title: "Data set") var dataset: DatasetFlags
+  @OptionGroup(title: "Augmentation") var augmentation: AugmentationFlags
   @OptionGroup(title: "Training") var training: TrainingFlags
   @OptionGroup(title: "Optimization") var optimization: OptimizationFlags
   @OptionGroup(title: "System") var system: SystemFlags
@@ -23,11 +24,12 @@ struct RunFlags: ParsableArguments {
       c.imagenetTransform = data.imagenetTransform
       data.criterion.put(&c.criterion)
     }
-    training.preset?.apply(to: &c)
+    training.preset?.apply(to: &c, batchSize: training.batchSize)
     model.apply(to: &c.model)
     convnn.apply(to: &c.model)
     other.apply(to: &c.model, convnnHeadsGiven: convnn.heads != nil)
     dataset.apply(to: &c)
+    augmentation.apply(to: &c)
     training.apply(to: &c)
     optimization.apply(to: &c)
     try system.apply(to: &c)

@@ -6,7 +6,9 @@ import Optimizers
 import Training
 
 struct TrainingFlags: ParsableArguments {
-  @Option(name: .customLong("preset"), help: "Flags of the published runs; flags given here win.")
+  @Option(
+    name: .customLong("preset"),
+    help: "Flags of the published runs, or of DeiT's recipe; flags given here win.")
   var preset: Preset?
   @Option(
     name: .customLong("batch_size"),

@@ -1,0 +1,45 @@
+// The flags of what training makes of its images.
+import ArgumentParser
+import Training
+
+struct AugmentationFlags: ParsableArguments {
+  @Flag(name: .customLong("augment"), help: "Random crop and flip of training images.")
+  var augment = false
+  @Option(
+    name: .customLong("noise"),
+    help: "Standard deviation of Gaussian noise on training images (default: 0).")
+  var noise: Double?
+  @Option(
+    name: .customLong("rand_augment"),
+    help: "Magnitude of RandAugment on training images, 0 to 30 (default: off).")
+  var randAugment: Int?
+  @Option(
+    name: .customLong("rand_augment_ops"),
+    help: "Operations of RandAugment an image, 1 to 14 (default: 2).")
+  var randAugmentOperations: Int?
+  @Option(
+    name: .customLong("random_erasing"),
+    help: "Probability of erasing a rectangle of a training image (default: 0).")
+  var randomErasing: Double?
+  @Option(
+    name: .customLong("mixup"),
+    help: "Blends pairs of training images, with shares of Beta(A, A); 0 for not (default: 0).")
+  var mixup: Double?
+  @Option(
+    name: .customLong("cutmix"),
+    help: """
+      Exchanges rectangles of pairs of training images, with shares of Beta(A, A); 0 for not (default: 0). With \
+      --mixup, each half of the time.
+      """)
+  var cutmix: Double?
+
+  func apply(to c: inout RunConfiguration) {
+    if augment { c.augment = true }
+    noise.put(&c.noise)
+    if let randAugment { c.randAugment = randAugment }
+    randAugmentOperations.put(&c.randAugmentOperations)
+    randomErasing.put(&c.randomErasing)
+    mixup.put(&c.mixup)
+    cutmix.put(&c.cutmix)
+  }
+}

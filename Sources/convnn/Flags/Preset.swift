@@ -1,0 +1,53 @@
+// Recipes: several flags at once.
+import ArgumentParser
+import Training
+
+/// `--preset`; flags given beside it win.
+enum Preset: String, CaseIterable, ExpressibleByArgument {
+  /// The published runs.
+  case paper
+  /// What DeiT was trained with (Touvron et al. 2021, arXiv:2012.12877, table 9), but for repeated augmentation, with
+  /// torchvision's RandAugment, which is milder, and rates by step.
+  case deit
+
+  /// - Parameter batchSize: the one given, on which the learning rate may depend.
+  func apply(to c: inout RunConfiguration, batchSize: Int?) {
+    c.optimizer = .adamw
+    c.resize = 224
+    switch self {
+    case .paper:
+      c.learningRate = 1e-4
+      c.weightDecay = 1e-2
+      c.scheduler = .none
+      c.batchSize = 256
+      c.epochs = 150
+      c.model.numHeads = 1
+      c.model.convnnHeads = 1
+      c.model.dropout = 0.1
+      c.model.attentionDropout = 0.1
+      c.augment = false
+      c.seed = 42
+      c.model.spatialLayout = .linear
+    case .deit:
+      c.batchSize = 1024
+      c.epochs = 300
+      c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 512
+      c.minimumRate = min(1e-5, c.learningRate)
+      c.weightDecay = 0.05
+      c.decayAll = false
+      c.scheduler = .cosine
+      c.warmupEpochs = 5
+      c.rateUpdate = .step
+      c.clipNorm = 0
+      c.labelSmoothing = 0.1
+      c.model.dropout = 0
+      c.model.attentionDropout = 0
+      c.model.dropPath = 0.1
+      c.mixup = 0.8
+      c.cutmix = 1
+      c.randAugment = 9
+      c.randomErasing = 0.25
+      c.emaDecay = 0.99996
+    }
+  }
+}
