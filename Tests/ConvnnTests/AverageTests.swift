@@ -17,7 +17,7 @@ import Testing
   }
 
   /// Checksums of all files that hold weights, those of the checkpoint of step `step` too.
-  private static func files(_ folder: String, step: Int) throws -> [String: String] {
+  static func files(_ folder: String, step: Int) throws -> [String: String] {
     let last = checkpoint(folder, step)
     let paths = [
       "model": folder + "/model.safetensors", "best": folder + "/best.safetensors",
@@ -84,34 +84,6 @@ import Testing
     let other = try Program.run(Self.flags(12, broken, decay: "0.99"))
     #expect(other.code == 10)
     #expect(other.errors.contains("--ema_decay: 0.9 in the checkpoint, 0.99 now"))
-  }
-
-  @Test("stopped in an evaluation, it goes on from there", arguments: [nil, 2])
-  func evaluation(ranks: Int?) throws {
-    let folder = try TemporaryFolder()
-    let (whole, broken) = (folder.path + "/whole", folder.path + "/broken")
-    func flags(_ folder: String) -> [String] {
-      [
-        "--dataset", "shapes", "--resize", "32", "--patch_size", "4", "--num_layers", "2",
-        "--batch_size", "16", "--max_steps", "1", "--num_epochs", "1", "--log_every", "1",
-        "--ema_decay", "0.9", "--output_dir", folder,
-      ]
-    }
-    let running = try Program.start(ranks: ranks, flags(broken))
-    let deadline = Date().addingTimeInterval(120)
-    while (try? metrics(broken, event: "step").isEmpty) ?? true, Date() < deadline {
-      usleep(10_000)
-    }
-    let owner = try String(contentsOfFile: broken + "/.lock", encoding: .utf8)
-    let process = try #require(owner.split(separator: " ").dropFirst().first.flatMap { pid_t($0) })
-    kill(process, SIGUSR1)
-    let stopped = running.finish()
-    #expect(stopped.code == 15, "\(stopped.errors)")
-    #expect(try metrics(broken, event: "epoch").isEmpty)
-    #expect(try Program.run(flags(broken)).code == 0)
-    #expect(try Program.run(flags(whole)).code == 0)
-    #expect(try Self.files(broken, step: 1) == Self.files(whole, step: 1))
-    #expect(try RankInvarianceTests.numbers(broken) == RankInvarianceTests.numbers(whole))
   }
 
   @Test("the average of what was trained is evaluated and written", arguments: [nil, 3])
