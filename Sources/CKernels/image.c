@@ -80,30 +80,14 @@ KERNEL(void, ck_resize_vertical,
 }
 
 void ck_image_to_planes(float *restrict out, size_t size, const uint8_t *restrict in, size_t stride,
-                        ptrdiff_t shiftX, ptrdiff_t shiftY, int flip, const float *restrict table) {
-  ptrdiff_t n = (ptrdiff_t)size;
-  for (ptrdiff_t y = 0; y < n; y++) {
-    float *red = out + y * n, *green = red + n * n, *blue = green + n * n;
-    ptrdiff_t row = y + shiftY;
-    int inside = row >= 0 && row < n;
-    // Columns begin...end of the row before mirroring come from the image, the rest is padding.
-    ptrdiff_t begin = shiftX < 0 ? -shiftX : 0, end = shiftX > 0 ? n - shiftX : n;
-    if (!inside || begin > n) begin = n;
-    if (end < begin) end = begin;
-    for (ptrdiff_t x = 0; x < n; x++) {
-      if (x >= begin && x < end) continue;
-      ptrdiff_t to = flip ? n - 1 - x : x;
-      red[to] = table[0];
-      green[to] = table[256];
-      blue[to] = table[512];
-    }
-    if (begin == end) continue;
-    const uint8_t *pixel = in + row * (ptrdiff_t)stride + 3 * (begin + shiftX);
-    ptrdiff_t step = flip ? -1 : 1, to = flip ? n - 1 - begin : begin;
-    for (ptrdiff_t x = begin; x < end; x++, pixel += 3, to += step) {
-      red[to] = table[pixel[0]];
-      green[to] = table[256 + pixel[1]];
-      blue[to] = table[512 + pixel[2]];
+                        const float *restrict table) {
+  for (size_t y = 0; y < size; y++) {
+    float *red = out + y * size, *green = red + size * size, *blue = green + size * size;
+    const uint8_t *pixel = in + y * stride;
+    for (size_t x = 0; x < size; x++, pixel += 3) {
+      red[x] = table[pixel[0]];
+      green[x] = table[256 + pixel[1]];
+      blue[x] = table[512 + pixel[2]];
     }
   }
 }

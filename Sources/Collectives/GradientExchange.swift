@@ -176,13 +176,9 @@ public final class GradientExchange: @unchecked Sendable {
     guard group.size > 1 else { return own }
     var slabs: [UnsafePointer<Float>] = []
     for (number, own) in own.enumerated() {
-      var next = own
       if group.rank == 0 {
         let slab = sum.borrow(number).base
-        for range in ownedRanges {
-          (slab + range.lowerBound).update(from: next, count: range.count)
-          next += range.count
-        }
+        putSlices(own, into: slab)
         for peer in group.otherRanks {
           for range in layout.owned(peer) {
             try group.receive(
@@ -191,6 +187,7 @@ public final class GradientExchange: @unchecked Sendable {
         }
         slabs.append(UnsafePointer(slab))
       } else {
+        var next = own
         for range in ownedRanges {
           try group.send(floats: next, count: range.count, to: 0, tag: .gather)
           next += range.count
@@ -209,13 +206,18 @@ public final class GradientExchange: @unchecked Sendable {
     // A rank alone owns everything.
     guard group.size > 1 else { return own }
     let slab = sum.borrow(0)
-    var next = UnsafePointer(own.base)
-    for range in ownedRanges {
-      (slab.base + range.lowerBound).update(from: next, count: range.count)
-      next += range.count
-    }
+    putSlices(own.base, into: slab.base)
     try allGatherParameters(slab.base)
     return slab
+  }
+
+  /// Puts this rank's slices into a slab of `count` floats.
+  private func putSlices(_ own: UnsafePointer<Float>, into whole: UnsafeMutablePointer<Float>) {
+    var next = own
+    for range in ownedRanges {
+      (whole + range.lowerBound).update(from: next, count: range.count)
+      next += range.count
+    }
   }
 
   /// Takes this rank's slices out of a slab of `count` floats.

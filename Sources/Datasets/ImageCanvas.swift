@@ -40,8 +40,8 @@ final class ImageCanvas {
     }
   }
 
-  /// Draws the square `source`, moved by a crop of its zero-padded self and mirrored, as
-  /// `ck_image_to_planes` would.
+  /// Draws a crop of the square `source`, padded with zeros, of its own size: pixel (x, y) is the source's
+  /// (x + shiftX, y + shiftY); mirrored then, with `flip`.
   func draw(_ source: ImageBuffer, shiftX: Int, shiftY: Int, flip: Bool) {
     let size = source.width
     precondition(source.height == size)

@@ -140,18 +140,17 @@ public struct ImageTransform: Sendable {
         shiftX = Int((UInt64(words[1]) * 9) >> 32) - 4
       }
     }
-    if isTraining, let randAugment {
-      // The pixels as they are after crop and flip, which there are none of otherwise.
+    let randAugment = isTraining ? randAugment : nil
+    if flip || shiftX != 0 || shiftY != 0 || randAugment != nil {
       let canvas = workspace.canvas
       canvas.draw(source, shiftX: shiftX, shiftY: shiftY, flip: flip)
-      randAugment.apply(
+      randAugment?.apply(
         to: canvas,
         random: RandomSequence(seed: seed, purpose: .randAugment, step: epoch, item: index))
-      (source, shiftX, shiftY, flip) = (canvas.image, 0, 0, false)
+      source = canvas.image
     }
     table.withUnsafeBufferPointer {
-      ck_image_to_planes(
-        out, size, source.pixels, source.stride, shiftX, shiftY, flip ? 1 : 0, $0.baseAddress!)
+      ck_image_to_planes(out, size, source.pixels, source.stride, $0.baseAddress!)
     }
     guard isTraining else { return }
     let normal = workspace.normal.base

@@ -23,10 +23,9 @@ void ck_resize_vertical(uint8_t *restrict out, size_t outStride, const uint8_t *
                         const int32_t *restrict first, const int32_t *restrict taps,
                         const int32_t *restrict weights, size_t weightWidth);
 
-/// out[c][y][x] (planar, size x size) = table[c * 256 + in[y + shiftY][x' + shiftX][c]], where
-/// x' = x, mirrored when `flip`; pixels outside the input count as 0.
+/// out[c][y][x] (planar, size x size) = table[c * 256 + in[y][x][c]].
 void ck_image_to_planes(float *restrict out, size_t size, const uint8_t *restrict in, size_t stride,
-                        ptrdiff_t shiftX, ptrdiff_t shiftY, int flip, const float *restrict table);
+                        const float *restrict table);
 
 /// out[i] = (in[i], in[count + i], in[2 * count + i]).
 void ck_planes_to_interleaved(uint8_t *restrict out, const uint8_t *restrict in, size_t count);
