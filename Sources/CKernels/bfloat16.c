@@ -82,6 +82,30 @@ KERNEL(void, ck_keep_to_bf16,
 #undef ROWS
 }
 
+/// Columns c on of `rows` rows, added to the sums.
+HELPER void sum_rows(float *sums, const uint16_t *x, size_t stride, size_t width, size_t rows) {
+  for (size_t c = 0; c < width; c += 16) {
+    lanes16 sum, v;
+    load_floats(&sum, sums + c, width - c);
+    for (size_t r = 0; r < rows; r++) {
+      load_bf16(&v, x + r * stride + c, width - c);
+      sum += v;
+    }
+    store_floats(sums + c, &sum, width - c);
+  }
+}
+
+KERNEL(void, ck_column_sums_bf16,
+       (float *restrict sums, const uint16_t *restrict x, size_t rows, size_t width, size_t stride,
+        int accumulate),
+       (sums, x, rows, width, stride, accumulate)) {
+  if (!accumulate)
+    for (size_t c = 0; c < width; c++) sums[c] = 0;
+  size_t r = 0;
+  for (; r + GROUP <= rows; r += GROUP) sum_rows(sums, x + r * stride, stride, width, GROUP);
+  for (; r < rows; r++) sum_rows(sums, x + r * stride, stride, width, 1);
+}
+
 KERNEL(void, ck_keep_from_bf16,
        (float *restrict y, size_t y_stride, const uint16_t *restrict x, size_t x_stride,
         const uint8_t *restrict keep, size_t keep_stride, size_t rows, size_t width, float factor),

@@ -7,7 +7,7 @@
 #include "lanes_part.h"
 
 /// Mean and 1 / deviation of a row.
-HELPER void moments(const float *x, size_t width, float *mean, float *rstd) {
+HELPER void moments(const float *x, size_t width, float epsilon, float *mean, float *rstd) {
   float scale = 1.0f / (float)width;
   size_t whole = width / 16 * 16, rest = width - whole;
   lanes16 tail = 0, sums = 0;
@@ -28,7 +28,7 @@ HELPER void moments(const float *x, size_t width, float *mean, float *rstd) {
     sums += tail * tail;
   }
   *mean = m;
-  *rstd = 1.0f / sqrtf(sum16(&sums) * scale + 1e-5f);
+  *rstd = 1.0f / sqrtf(sum16(&sums) * scale + epsilon);
 }
 
 /// n columns of a row: (x - m) · s · gamma + beta.
@@ -44,11 +44,11 @@ HELPER void normalize_part(void *y, const lanes16 *x, float m, float s, const fl
 KERNEL(void, ck_layernorm,
        (float *restrict y, float *restrict mean, float *restrict rstd, const float *restrict x,
         const float *restrict gamma, const float *restrict beta, size_t rows, size_t width,
-        size_t y_stride, size_t x_stride),
-       (y, mean, rstd, x, gamma, beta, rows, width, y_stride, x_stride)) {
+        size_t y_stride, size_t x_stride, float epsilon),
+       (y, mean, rstd, x, gamma, beta, rows, width, y_stride, x_stride, epsilon)) {
   for (size_t r = 0; r < rows; r++) {
     const float *restrict source = x + r * x_stride;
-    moments(source, width, mean + r, rstd + r);
+    moments(source, width, epsilon, mean + r, rstd + r);
     size_t c = 0;
     for (; c + 16 <= width; c += 16) {
       lanes16 v = LOAD16(source + c);
@@ -65,11 +65,11 @@ KERNEL(void, ck_layernorm,
 KERNEL(void, ck_layernorm_bf16,
        (uint16_t *restrict y, uint16_t *restrict kept, float *restrict mean, float *restrict rstd,
         const float *restrict x, const float *restrict gamma, const float *restrict beta,
-        size_t rows, size_t width),
-       (y, kept, mean, rstd, x, gamma, beta, rows, width)) {
+        size_t rows, size_t width, float epsilon),
+       (y, kept, mean, rstd, x, gamma, beta, rows, width, epsilon)) {
   for (size_t r = 0; r < rows; r++) {
     const float *restrict source = x + r * width;
-    moments(source, width, mean + r, rstd + r);
+    moments(source, width, epsilon, mean + r, rstd + r);
     size_t c = 0;
     for (; c + 16 <= width; c += 16) {
       lanes16 v = LOAD16(source + c);

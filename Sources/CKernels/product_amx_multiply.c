@@ -160,9 +160,11 @@ TILES void amx_multiply(const product_part *p, int terms, int add, const finishe
   CASE(3, NOT_FINISHED, 0);
   CASE(3, CK_FINISH_GELU, 0);
   CASE(3, CK_FINISH_SLOPE, 0);
+  CASE(3, CK_FINISH_BIAS, 0);
   CASE(1, CK_FINISH_STORE, 1);
   CASE(1, CK_FINISH_GELU, 1);
   CASE(1, CK_FINISH_SLOPE, 1);
+  CASE(1, CK_FINISH_BIAS, 1);
 #undef CASE
   __builtin_trap();
 }

@@ -21,10 +21,12 @@ LANES_TARGET HELPER void finish_group(const float *sums, size_t stride, size_t n
   lanes16 x[GELU_GROUP], slope[GELU_GROUP];
   size_t at = row * width + column;
   for (int i = 0; i < count; i++) load_floats(&x[i], sums + (size_t)i * stride, n);
-  if (kind == CK_FINISH_GELU) {
+  if (kind == CK_FINISH_GELU || kind == CK_FINISH_BIAS) {
     lanes16 bias;
     load_floats(&bias, finish->bias + column, n);
     for (int i = 0; i < count; i++) x[i] += bias;
+  }
+  if (kind == CK_FINISH_GELU) {
     FINISH_GELU(x, slope, count, is_bf16);
     for (int i = 0; i < count; i++) {
       size_t place = at + (size_t)i * width;

@@ -61,6 +61,8 @@ TARGET static void finish_tile(const float *sums, size_t stride, size_t rows, si
     case CK_FINISH_GELU * 2 + 1: FINISH(CK_FINISH_GELU, 1); break;
     case CK_FINISH_SLOPE * 2: FINISH(CK_FINISH_SLOPE, 0); break;
     case CK_FINISH_SLOPE * 2 + 1: FINISH(CK_FINISH_SLOPE, 1); break;
+    case CK_FINISH_BIAS * 2: FINISH(CK_FINISH_BIAS, 0); break;
+    case CK_FINISH_BIAS * 2 + 1: FINISH(CK_FINISH_BIAS, 1); break;
     default: __builtin_trap();
   }
 #undef FINISH

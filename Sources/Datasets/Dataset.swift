@@ -29,6 +29,24 @@ public struct ChannelStatistics: Sendable, Equatable {
     mean: (0.5, 0.5, 0.5), deviation: (0.25, 0.25, 0.25))
 }
 
+/// `--normalization`: by which mean and deviation of the colours inputs are normalised.
+public enum Normalization: String, Codable, Sendable, CaseIterable {
+  /// The data set's own.
+  case dataset
+  /// ImageNet's, whatever the data set, as most pretrained weights expect.
+  case imagenet
+  /// Values in -1...1, as weights trained by Google's code expect.
+  case half
+
+  public func statistics(of dataset: DatasetKind) -> ChannelStatistics {
+    switch self {
+    case .dataset: return dataset.statistics
+    case .imagenet: return .imageNet
+    case .half: return ChannelStatistics(mean: (0.5, 0.5, 0.5), deviation: (0.5, 0.5, 0.5))
+    }
+  }
+}
+
 /// Numbered images with labels. Any number of threads may load at once, each into its own buffer.
 public protocol Dataset: AnyObject, Sendable {
   var name: String { get }

@@ -20,16 +20,17 @@ extension EncoderBlock {
     if use.isTaken {
       norm2.forward(x, parameters: parameters + offsets.norm2, rows: rows)
       expand(
-        rows: rows, weight: parameters + offsets.mlp0Weight, bias: parameters + offsets.mlp0Bias,
+        rows: rows, weight: parameters + offsets.expansionWeight,
+        bias: parameters + offsets.expansionBias,
         keep: drops ? fillKeepHidden(pass) : nil, factor: keepFactor)
       Linear.forward(
         rows: rows, inputs: mlpWidth, outputs: width, x: hidden.rows(stride: mlpWidth),
-        weight: parameters + offsets.mlp3Weight, y: Rows(returned, stride: width))
+        weight: parameters + offsets.contractionWeight, y: Rows(returned, stride: width))
       if drops { fillKeep(keepMLP, pass, .outputDropout) }
     }
     addBranch(
       use, base: Rows(x, stride: width), branch: Rows(returned, stride: width),
-      bias: parameters + offsets.mlp3Bias, keep: drops ? keepMLP : nil, y: y)
+      bias: parameters + offsets.contractionBias, keep: drops ? keepMLP : nil, y: y)
   }
 
   /// dY [B·Q, D], the gradient of what `forwardMLP` made, becomes that of its x.
@@ -49,20 +50,20 @@ extension EncoderBlock {
     let dNormalized = dNormalized.base
     let dOutput = outputGradient(
       use, dY, rows: rows, keep: drops(pass) ? keepMLP : nil,
-      dBias: gradients + offsets.mlp3Bias, accumulate: pass.accumulate)
+      dBias: gradients + offsets.contractionBias, accumulate: pass.accumulate)
     Linear.backwardWeight(
       rows: rows, inputs: mlpWidth, outputs: width, dY: dOutput,
-      x: hidden.rows(stride: mlpWidth), dWeight: gradients + offsets.mlp3Weight, beta: beta)
+      x: hidden.rows(stride: mlpWidth), dWeight: gradients + offsets.contractionWeight, beta: beta)
     let dHidden = expandBackward(
-      rows: rows, dY: dOutput, weight: parameters + offsets.mlp3Weight,
-      dBias: gradients + offsets.mlp0Bias, accumulate: pass.accumulate)
+      rows: rows, dY: dOutput, weight: parameters + offsets.contractionWeight,
+      dBias: gradients + offsets.expansionBias, accumulate: pass.accumulate)
     norm2.restore(parameters: parameters + offsets.norm2, rows: rows)
     Linear.backwardWeight(
       rows: rows, inputs: width, outputs: mlpWidth, dY: dHidden,
-      x: norm2.rows, dWeight: gradients + offsets.mlp0Weight, beta: beta)
+      x: norm2.rows, dWeight: gradients + offsets.expansionWeight, beta: beta)
     Linear.backwardInput(
       rows: rows, inputs: width, outputs: mlpWidth, dY: dHidden,
-      weight: parameters + offsets.mlp0Weight, dX: Rows(dNormalized, stride: width))
+      weight: parameters + offsets.expansionWeight, dX: Rows(dNormalized, stride: width))
     norm2.backward(
       middle?.base, dY: dNormalized, parameters: parameters + offsets.norm2,
       gradients: gradients + offsets.norm2, dX: dY, rows: rows, adds: true)
@@ -102,7 +103,7 @@ extension EncoderBlock {
   ) {
     let y = hidden.rows(stride: mlpWidth)
     let slopes = slope.rows(stride: mlpWidth)
-    let isFinished = Matmul.finishes
+    let isFinished = Matmul.finishes(y)
     Linear.forward(
       rows: rows, inputs: width, outputs: mlpWidth, x: norm2.rows, weight: weight, y: y,
       finish: isFinished
@@ -119,7 +120,7 @@ extension EncoderBlock {
   ) -> Rows {
     let slopes = slope.rows(stride: mlpWidth)
     let dHidden = dHidden.rows(stride: mlpWidth)
-    let isFinished = Matmul.finishes
+    let isFinished = Matmul.finishes(dHidden)
     if isFinished && !accumulate { dBias.update(repeating: 0, count: mlpWidth) }
     Linear.backwardInput(
       rows: rows, inputs: mlpWidth, outputs: width, dY: dY, weight: weight, dX: dHidden,

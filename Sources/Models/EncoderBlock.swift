@@ -52,8 +52,9 @@ final class EncoderBlock {
     attendedTokens = attention.needsAllTokens ? c.tokens : outputTokens
     let all = capacity * tokens
     let wanted = capacity * outputTokens
-    norm1 = LayerNorm(width: width, count: all, most: all, scratch: scratch)
-    norm2 = LayerNorm(width: width, count: wanted, most: all, scratch: scratch)
+    let epsilon = c.architecture.normEpsilon
+    norm1 = LayerNorm(width: width, count: all, most: all, epsilon: epsilon, scratch: scratch)
+    norm2 = LayerNorm(width: width, count: wanted, most: all, epsilon: epsilon, scratch: scratch)
     middle = scratch.element == .float ? FloatSlab(count: wanted * width) : nil
     hidden = scratch.activations(count: wanted * mlpWidth)
     slope = scratch.activations(count: wanted * mlpWidth)

@@ -2,13 +2,14 @@
 import CKernels
 import Tensors
 
-/// y = γ · (x - mean) / √(variance + 1e-5) + β over rows of width D.
+/// y = γ · (x - mean) / √(variance + ε) + β over rows of width D.
 ///
 /// In single precision y is kept, and so is x by the caller. In mixed precision x is kept here, rounded, and
 /// y passes through one slab of all layers: the backward pass makes it again, which costs little beside the
 /// memory it would take.
 final class LayerNorm {
   private let width: Int
+  private let epsilon: Float
   private let output: ActivationSlab
   private let kept: ActivationSlab?
   private let mean: FloatSlab
@@ -16,8 +17,9 @@ final class LayerNorm {
 
   /// - Parameters:
   ///   - count: most rows; `most`: of any norm with this scratch.
-  init(width: Int, count: Int, most: Int, scratch: Scratch) {
+  init(width: Int, count: Int, most: Int, epsilon: Float, scratch: Scratch) {
     self.width = width
+    self.epsilon = epsilon
     let keeps = scratch.element == .bfloat16
     output =
       keeps ? scratch.passing(count: most * width) : scratch.activations(count: count * width)
@@ -34,11 +36,11 @@ final class LayerNorm {
     if let kept {
       ck_layernorm_bf16(
         rows.halves, kept.rows(stride: width).halves, mean.base, rstd.base, x, parameters,
-        parameters + width, count, width)
+        parameters + width, count, width, epsilon)
     } else {
       ck_layernorm(
         rows.base, mean.base, rstd.base, x, parameters, parameters + width, count, width, width,
-        width)
+        width, epsilon)
     }
   }
 

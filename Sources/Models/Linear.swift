@@ -14,6 +14,34 @@ public enum Linear {
       transposeB: true, beta: beta, c: y, keepsOrder: keepsOrder, finish: finish)
   }
 
+  /// y [rows, outputs] = x [rows, inputs] · Wᵀ + b.
+  static func forward(
+    rows: Int, inputs: Int, outputs: Int, x: Rows, weight: UnsafePointer<Float>,
+    bias: UnsafePointer<Float>, y: Rows
+  ) {
+    let isFinished = Matmul.finishes(y)
+    forward(
+      rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, y: y,
+      finish: isFinished
+        ? ck_finish(
+          kind: Int32(CK_FINISH_BIAS), bias: bias, keep: nil, factor: 1, slope: nil, sums: nil)
+        : nil)
+    if !isFinished { ck_add_bias(y.base, bias, rows, outputs, y.stride) }
+  }
+
+  /// The map with a bias, if there is one.
+  static func forward(
+    rows: Int, inputs: Int, outputs: Int, x: Rows, weight: UnsafePointer<Float>,
+    bias: UnsafePointer<Float>?, y: Rows
+  ) {
+    if let bias {
+      forward(
+        rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, bias: bias, y: y)
+    } else {
+      forward(rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, y: y)
+    }
+  }
+
   /// Some of the maps to q, k and v, whose weights [width, inputs] follow each other in memory as their
   /// outputs do in y.
   ///
@@ -49,6 +77,17 @@ public enum Linear {
     Matmul.multiply(
       rows: rows, columns: inputs, inner: outputs, a: dY,
       b: Rows(weight, stride: inputs), beta: beta, c: dX, finish: finish)
+  }
+
+  /// db [outputs] = Σ dY over rows (+ db).
+  static func backwardBias(
+    rows: Int, outputs: Int, dY: Rows, dBias: UnsafeMutablePointer<Float>, accumulate: Bool
+  ) {
+    let adds: Int32 = accumulate ? 1 : 0
+    switch dY.element {
+    case .float: ck_column_sums(dBias, dY.base, rows, outputs, dY.stride, adds)
+    case .bfloat16: ck_column_sums_bf16(dBias, dY.halves, rows, outputs, dY.stride, adds)
+    }
   }
 
   /// dW [outputs, inputs] = dYᵀ · X (+ β · dW).

@@ -7,9 +7,13 @@ extension ModelConfiguration {
   /// Numbers in all parameters. Floating point, because nothing has been refused yet.
   public var parameterCount: Double {
     let (d, m, p) = (Double(width), Double(mlpWidth), Double(patchSize))
-    let block = attentionParameterCount + 2 * d * m + m + d + 4 * d
-    let embedding = d + 3 * p * p * d + d + 2 * d
-    return Double(numLayers) * block + embedding + Double(numClasses) * (d + 1)
+    let biases = architecture.hasAttentionBiases ? 4 * d : 0
+    let block = attentionParameterCount + biases + 2 * d * m + m + d + 4 * d
+    let positions = architecture.learnsPositions ? Double(tokens) * d : 0
+    let norms =
+      (architecture.normalizesPatches ? 2 * d : 0) + (architecture.normalizesOutput ? 2 * d : 0)
+    let embedding = d + 3 * p * p * d + d + positions
+    return Double(numLayers) * block + embedding + norms + Double(numClasses) * (d + 1)
   }
 
   private var attentionParameterCount: Double {

@@ -19,7 +19,22 @@ extension ModelConfiguration {
           + "Choose --patch_size \(either(divisors(of: imageSize, near: patchSize))), "
           + "or --resize \(either(sizes)).")
     }
+    try validateArchitecture()
     try validateLayer(tokens: tokens)
+  }
+
+  private func validateArchitecture() throws {
+    guard architecture == .vit else { return }
+    guard layer == .attention else {
+      throw RunError.configuration(
+        "--architecture vit has biases that --layer \(layer.rawValue) does not know: expected Attention.\n"
+          + "Leave one of the two out.")
+    }
+    guard !referenceQuirks else {
+      throw RunError.configuration(
+        "--reference_quirks are those of the document's code, not of --architecture vit.\n"
+          + "Leave one of the two out.")
+    }
   }
 
   /// Every number by itself. Upper bounds keep products within 64 bits and within what BLAS and the

@@ -36,6 +36,7 @@ public enum FeatureSelection: String, Codable, CaseIterable, Sendable {
 /// The configuration of a Vision Transformer. Coding keys are the command line's flag names, so the
 /// metadata of a weights file reads like the command that made it. Absent keys take the defaults.
 public struct ModelConfiguration: Codable, Equatable, Sendable {
+  public var architecture = Architecture.convnn
   public var layer = LayerKind.attention
   public var imageSize = 224
   public var numClasses = 10
@@ -78,7 +79,7 @@ public struct ModelConfiguration: Codable, Equatable, Sendable {
   public init() {}
 
   enum CodingKeys: String, CodingKey, CaseIterable {
-    case layer
+    case architecture, layer
     case imageSize = "img_size"
     case numClasses = "num_classes"
     case patchSize = "patch_size"
@@ -117,6 +118,7 @@ public struct ModelConfiguration: Codable, Equatable, Sendable {
     func read<T: Decodable>(_ key: CodingKeys, _ target: inout T) throws {
       if let value = try values.decodeIfPresent(T.self, forKey: key) { target = value }
     }
+    try read(.architecture, &architecture)
     try read(.layer, &layer)
     try read(.imageSize, &imageSize)
     try read(.numClasses, &numClasses)

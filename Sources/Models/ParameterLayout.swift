@@ -16,22 +16,29 @@ public struct ParameterLayout: Sendable {
   public let places: [ParameterPlace]
   public let count: Int
   /// Offsets of the parts, for the engine.
-  let classifier: Int
+  let classifier: ClassifierOffsets
   let blocks: [BlockOffsets]
   let embedding: Int
 
+  struct ClassifierOffsets: Sendable {
+    var weight = 0
+    var bias = 0
+    /// Of an architecture that has it.
+    var norm = 0
+  }
+
   struct BlockOffsets: Sendable {
-    var mlp3Weight = 0
-    var mlp3Bias = 0
-    var mlp0Weight = 0
-    var mlp0Bias = 0
+    var contractionWeight = 0
+    var contractionBias = 0
+    var expansionWeight = 0
+    var expansionBias = 0
     var norm2 = 0
     var attention = 0
     var norm1 = 0
     /// Behind the block's last parameter.
     var end = 0
 
-    var mlp: Range<Int> { mlp3Weight..<attention }
+    var mlp: Range<Int> { contractionWeight..<attention }
     /// Of the attention branch.
     var attended: Range<Int> { attention..<end }
   }
@@ -47,25 +54,30 @@ public struct ParameterLayout: Sendable {
     }
     func norm(_ name: String) -> Int {
       let start = add(ParameterSpec("\(name).weight", [c.width], .ones, decays: false))
-      _ = add(ParameterSpec("\(name).bias", [c.width], .zeros, decays: false))
+      _ = add(.zeros("\(name).bias", count: c.width))
       return start
     }
-    classifier = add(.linear("classifier.weight", outputs: c.numClasses, inputs: c.width))
-    _ = add(.bias("classifier.bias", outputs: c.numClasses, fanIn: c.width))
+    func linear(_ name: String, outputs: Int, inputs: Int) -> (weight: Int, bias: Int) {
+      let specs = c.architecture.linear(name, outputs: outputs, inputs: inputs)
+      return (add(specs.weight), add(specs.bias))
+    }
+    let names = c.architecture.names
+    var head = ClassifierOffsets()
+    (head.weight, head.bias) = linear(names.classifier, outputs: c.numClasses, inputs: c.width)
+    if c.architecture.normalizesOutput { head.norm = norm(names.norm) }
+    classifier = head
 
     var blocks = [BlockOffsets](repeating: BlockOffsets(), count: c.numLayers)
     for block in (0..<c.numLayers).reversed() {
-      let prefix = "transformer_encoder.\(block)."
+      let prefix = "\(names.blocks).\(block)."
       var at = BlockOffsets()
-      at.mlp3Weight = add(
-        .linear(prefix + "mlp.3.weight", outputs: c.width, inputs: c.mlpWidth))
-      at.mlp3Bias = add(.bias(prefix + "mlp.3.bias", outputs: c.width, fanIn: c.mlpWidth))
-      at.mlp0Weight = add(
-        .linear(prefix + "mlp.0.weight", outputs: c.mlpWidth, inputs: c.width))
-      at.mlp0Bias = add(.bias(prefix + "mlp.0.bias", outputs: c.mlpWidth, fanIn: c.width))
+      (at.contractionWeight, at.contractionBias) = linear(
+        prefix + names.contraction, outputs: c.width, inputs: c.mlpWidth)
+      (at.expansionWeight, at.expansionBias) = linear(
+        prefix + names.expansion, outputs: c.mlpWidth, inputs: c.width)
       at.norm2 = norm(prefix + "norm2")
       at.attention = offset
-      for spec in attention { _ = add(spec.prefixed(prefix + "attention.")) }
+      for spec in attention { _ = add(spec.prefixed("\(prefix)\(names.attention).")) }
       at.norm1 = norm(prefix + "norm1")
       at.end = offset
       blocks[block] = at
@@ -73,15 +85,7 @@ public struct ParameterLayout: Sendable {
     self.blocks = blocks
 
     embedding = offset
-    _ = add(
-      ParameterSpec("positional_encoding.cls_tokens", [1, 1, c.width], .normal, decays: false))
-    _ = norm("patch_embedding.norm")
-    let patch = 3 * c.patchSize * c.patchSize
-    _ = add(
-      ParameterSpec(
-        "patch_embedding.linear_projection.weight", [c.width, 3, c.patchSize, c.patchSize],
-        .uniform(fanIn: patch)))
-    _ = add(.bias("patch_embedding.linear_projection.bias", outputs: c.width, fanIn: patch))
+    for spec in PatchEmbedding.parameters(c) { _ = add(spec) }
     self.places = places
     count = offset
   }
@@ -99,7 +103,8 @@ public struct ParameterLayout: Sendable {
       case .uniform(let fanIn):
         let bound = 1 / Float(fanIn).squareRoot()
         sequence.fillUniform(target, count: count, low: -bound, high: bound)
-      case .normal: sequence.fillNormal(target, count: count)
+      case .normal(let deviation):
+        sequence.fillNormal(target, count: count, deviation: deviation)
       case .zeros: target.update(repeating: 0, count: count)
       case .ones: target.update(repeating: 1, count: count)
       }

@@ -1,10 +1,10 @@
 // One parameter tensor: its name in the reference's state dict, its shape, its first values.
 
-/// How a parameter starts (PyTorch's defaults).
+/// How a parameter starts: PyTorch's defaults, or timm's.
 public enum Initialization: Equatable, Sendable {
   /// Uniform in ±1/√fanIn.
   case uniform(fanIn: Int)
-  case normal
+  case normal(deviation: Float = 1)
   case zeros
   case ones
 }
@@ -29,6 +29,16 @@ public struct ParameterSpec: Equatable, Sendable {
   /// A (outputs, inputs) weight with PyTorch's default start.
   public static func linear(_ name: String, outputs: Int, inputs: Int) -> ParameterSpec {
     ParameterSpec(name, [outputs, inputs], .uniform(fanIn: inputs))
+  }
+
+  static func normal(_ name: String, _ shape: [Int], deviation: Float, decays: Bool = true)
+    -> ParameterSpec
+  {
+    ParameterSpec(name, shape, .normal(deviation: deviation), decays: decays)
+  }
+
+  static func zeros(_ name: String, count: Int) -> ParameterSpec {
+    ParameterSpec(name, [count], .zeros, decays: false)
   }
 
   public static func bias(_ name: String, outputs: Int, fanIn: Int) -> ParameterSpec {

@@ -1,4 +1,4 @@
-// Images to tokens: patches, linear map, layer normalisation, class token, positions.
+// Images to tokens: patches, linear map, layer normalisation where the architecture has it, class token, positions.
 import CKernels
 import Foundation
 import Tensors
@@ -24,12 +24,14 @@ final class PatchEmbedding {
   private let width: Int
   private let grid: Int
   private let patchLength: Int
+  private let normalizes: Bool
   /// Patches as rows, channel by channel as the weight stores them [B·P, 3·p·p].
   private let patches: FloatSlab
   private let projected: FloatSlab  // [B·P, D]
   private let mean: FloatSlab
   private let rstd: FloatSlab
-  private let positions: FloatSlab  // [T, D]
+  /// Positions that are not learned [T, D].
+  private let fixedPositions: FloatSlab?
   private let dProjected: ScratchRegion  // [B·P, D]
 
   init(_ c: ModelConfiguration, capacity: Int, scratch: Scratch) {
@@ -38,23 +40,52 @@ final class PatchEmbedding {
     width = c.width
     grid = c.grid
     patchLength = 3 * c.patchSize * c.patchSize
+    normalizes = c.architecture.normalizesPatches
     let rows = capacity * grid * grid
     patches = FloatSlab(count: rows * patchLength)
     projected = FloatSlab(count: rows * width)
-    mean = FloatSlab(count: rows)
-    rstd = FloatSlab(count: rows)
-    positions = FloatSlab(count: c.tokens * c.width)
-    let table = positionalEncoding(tokens: c.tokens, width: c.width)
-    positions.base.update(from: table, count: table.count)
+    mean = FloatSlab(count: normalizes ? rows : 0)
+    rstd = FloatSlab(count: normalizes ? rows : 0)
+    fixedPositions = c.architecture.learnsPositions ? nil : FloatSlab(count: c.tokens * c.width)
+    if let fixedPositions {
+      let table = positionalEncoding(tokens: c.tokens, width: c.width)
+      fixedPositions.base.update(from: table, count: table.count)
+    }
     // No block computes meanwhile.
     var layout = scratch.layout(.block)
     dProjected = layout.floats(rows * width)
   }
 
-  /// Offsets within the embedding's parameters.
-  private var normOffset: Int { width }
-  private var weightOffset: Int { 3 * width }
-  private var biasOffset: Int { 3 * width + width * patchLength }
+  /// Class token; positions if they are learned, and the norm if there is one; weight and bias of the linear map.
+  static func parameters(_ c: ModelConfiguration) -> [ParameterSpec] {
+    let (names, d, p) = (c.architecture.names, c.width, c.patchSize)
+    let token = [1, 1, d]
+    // Learned positions tell it apart; timm starts it near 0.
+    var specs: [ParameterSpec] = [
+      .normal(
+        names.classToken, token, deviation: c.architecture.learnsPositions ? 1e-6 : 1, decays: false
+      )
+    ]
+    if c.architecture.learnsPositions {
+      specs.append(.normal(names.positions, [1, c.tokens, d], deviation: 0.02, decays: false))
+    }
+    if c.architecture.normalizesPatches {
+      specs.append(ParameterSpec("\(names.patchNorm).weight", [d], .ones, decays: false))
+      specs.append(.zeros("\(names.patchNorm).bias", count: d))
+    }
+    let patch = 3 * p * p
+    specs.append(ParameterSpec("\(names.patches).weight", [d, 3, p, p], .uniform(fanIn: patch)))
+    specs.append(.bias("\(names.patches).bias", outputs: d, fanIn: patch))
+    return specs
+  }
+
+  // Offsets within these parameters.
+  private var positionsOffset: Int { width }
+  private var normOffset: Int { width + (fixedPositions == nil ? tokens * width : 0) }
+  private var weightOffset: Int { normOffset + (normalizes ? 2 * width : 0) }
+  private var biasOffset: Int { weightOffset + width * patchLength }
+
+  private var tokens: Int { grid * grid + 1 }
 
   /// images [B, 3, S, S] to tokens x [B·T, D].
   func forward(
@@ -62,24 +93,29 @@ final class PatchEmbedding {
     x: UnsafeMutablePointer<Float>
   ) {
     let perImage = grid * grid
-    let tokens = perImage + 1
     gather(images, count: count)
     Linear.forward(
       rows: count * perImage, inputs: patchLength, outputs: width,
       x: Rows(patches.base, stride: patchLength), weight: parameters + weightOffset,
-      y: Rows(projected.base, stride: width))
-    ck_add_bias(projected.base, parameters + biasOffset, count * perImage, width, width)
+      bias: parameters + biasOffset, y: Rows(projected.base, stride: width))
+    let positions = fixedPositions.map { UnsafePointer($0.base) } ?? parameters + positionsOffset
     for image in 0..<count {
       let row = image * perImage
+      let source = projected.base + row * width
       let target = x + image * tokens * width
       target.update(from: parameters, count: width)
-      ck_layernorm(
-        target + width, mean.base + row, rstd.base + row, projected.base + row * width,
-        parameters + normOffset, parameters + normOffset + width, perImage, width, width, width)
-      ck_residual(
-        target, target, positions.base, nil, nil, tokens, width, width, width, width, 1)
+      if normalizes {
+        ck_layernorm(
+          target + width, mean.base + row, rstd.base + row, source, parameters + normOffset,
+          parameters + normOffset + width, perImage, width, width, width, Self.normEpsilon)
+      } else {
+        (target + width).update(from: source, count: perImage * width)
+      }
+      ck_residual(target, target, positions, nil, nil, tokens, width, width, width, width, 1)
     }
   }
+
+  private static let normEpsilon: Float = 1e-5
 
   /// Parameter gradients from dX [B·T, D].
   func backward(
@@ -87,17 +123,26 @@ final class PatchEmbedding {
     gradients: UnsafeMutablePointer<Float>, accumulate: Bool
   ) {
     let perImage = grid * grid
-    let tokens = perImage + 1
-    if !accumulate { gradients.update(repeating: 0, count: 3 * width) }
+    if !accumulate { gradients.update(repeating: 0, count: weightOffset) }
     let dProjected = dProjected.base
     for image in 0..<count {
       let row = image * perImage
       let source = dX + image * tokens * width
+      let target = dProjected + row * width
       ck_column_sums(gradients, source, 1, width, width, 1)
-      ck_layernorm_backward(
-        dProjected + row * width, gradients + normOffset, gradients + normOffset + width,
-        source + width, projected.base + row * width, mean.base + row, rstd.base + row,
-        parameters + normOffset, perImage, width, width, width, width, 0)
+      if fixedPositions == nil {
+        let dPositions = gradients + positionsOffset
+        ck_residual(
+          dPositions, dPositions, source, nil, nil, tokens, width, width, width, width, 1)
+      }
+      if normalizes {
+        ck_layernorm_backward(
+          target, gradients + normOffset, gradients + normOffset + width, source + width,
+          projected.base + row * width, mean.base + row, rstd.base + row, parameters + normOffset,
+          perImage, width, width, width, width, 0)
+      } else {
+        target.update(from: source + width, count: perImage * width)
+      }
     }
     let rows = count * perImage
     ck_column_sums(

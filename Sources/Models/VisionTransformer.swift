@@ -21,7 +21,7 @@ public final class VisionTransformer: Engine {
   /// x before block l [B·T, D]; one for all blocks where none of them is read again.
   private let states: [FloatSlab]
   private let classRows: FloatSlab  // class tokens after the last block [B, D]
-  private let logitSlab: FloatSlab  // [B, C]
+  private let classifier: Classifier
   private let dState: FloatSlab  // [B·T, D]
   private var totals = (products: 0.0, other: 0.0)
 
@@ -54,26 +54,32 @@ public final class VisionTransformer: Engine {
     self.blocks = blocks + [last]
     layout = ParameterLayout(configuration: c, attention: last.attention.parameters)
     embedding = PatchEmbedding(c, capacity: capacity, scratch: scratch)
+    classifier = Classifier(c, capacity: capacity, scratch: scratch)
     // In mixed precision blocks keep what their backward pass reads.
     let passes = precision == .mixed && !recomputes
     let stateCount = capacity * c.tokens * c.width
     let states = (0..<(passes ? 1 : c.numLayers)).map { _ in FloatSlab(count: stateCount) }
     self.states = passes ? Array(repeating: states[0], count: c.numLayers) : states
     classRows = FloatSlab(count: capacity * c.width)
-    logitSlab = FloatSlab(count: capacity * c.numClasses)
     dState = passes ? states[0] : FloatSlab(count: stateCount)
   }
 
   public var buffers: [LayerBuffer] {
     let c = configuration
-    let positions = LayerBuffer(
-      name: "positional_encoding.pe", shape: [1, c.tokens, c.width],
-      values: positionalEncoding(tokens: c.tokens, width: c.width))
-    return [positions]
+    let names = c.architecture.names
+    let positions =
+      c.architecture.learnsPositions
+      ? []
+      : [
+        LayerBuffer(
+          name: names.positions, shape: [1, c.tokens, c.width],
+          values: positionalEncoding(tokens: c.tokens, width: c.width))
+      ]
+    return positions
       + blocks.enumerated().flatMap { index, block in
         block.attention.ownedBuffers.map {
           LayerBuffer(
-            name: "transformer_encoder.\(index).attention.\($0.name)", shape: $0.shape,
+            name: "\(names.blocks).\(index).\(names.attention).\($0.name)", shape: $0.shape,
             values: $0.values)
         }
       }
@@ -100,7 +106,7 @@ public final class VisionTransformer: Engine {
   /// MLPs and classifier.
   private var restOperations: Int {
     let c = configuration
-    return blocks.reduce(2 * c.width * c.numClasses) {
+    return blocks.reduce(classifier.operations) {
       $0 + 2 * 2 * $1.outputTokens * c.width * c.mlpWidth
     }
   }
@@ -128,7 +134,7 @@ public final class VisionTransformer: Engine {
     Matmul.with(precision) {
       forward(LayerPass(images: count, outputTokens: 0, parameters: parameters), images: images)
     }
-    return UnsafePointer(logitSlab.base)
+    return UnsafePointer(classifier.logits)
   }
 
   /// Loss and hits of `count` images, without gradients.
@@ -170,7 +176,6 @@ public final class VisionTransformer: Engine {
 
   private func forward(_ pass: LayerPass, images: UnsafePointer<Float>) {
     precondition(pass.images <= capacity)
-    let c = configuration
     embedding.forward(
       images: images, count: pass.images, parameters: pass.parameters + layout.embedding,
       x: states[0].base)
@@ -179,13 +184,7 @@ public final class VisionTransformer: Engine {
         pass, block: index,
         to: index + 1 < blocks.count ? states[index + 1].base : classRows.base)
     }
-    Linear.forward(
-      rows: pass.images, inputs: c.width, outputs: c.numClasses,
-      x: Rows(classRows.base, stride: c.width), weight: pass.parameters + layout.classifier,
-      y: Rows(logitSlab.base, stride: c.numClasses))
-    ck_add_bias(
-      logitSlab.base, pass.parameters + layout.classifier + c.numClasses * c.width, pass.images,
-      c.numClasses, c.numClasses)
+    classifier.forward(pass, layout.classifier, x: classRows.base)
   }
 
   private func forward(
@@ -206,7 +205,7 @@ public final class VisionTransformer: Engine {
     var statistics = BatchStatistics()
     statistics.images = count
     for image in 0..<count {
-      let row = logitSlab.base + image * classes
+      let row = classifier.logits + image * classes
       let label = Int(labels[image])
       let target = ck_target(
         label: label, other: mixture.map { Int($0.labels[image]) } ?? label,
@@ -227,20 +226,8 @@ public final class VisionTransformer: Engine {
   }
 
   private func backward(_ pass: LayerPass, ready: ((Int) -> Void)?) {
-    let c = configuration
-    let gradients = pass.gradients!
-    let dLogits = Rows(logitSlab.base, stride: c.numClasses)
-    Linear.backwardWeight(
-      rows: pass.images, inputs: c.width, outputs: c.numClasses, dY: dLogits,
-      x: Rows(classRows.base, stride: c.width), dWeight: gradients + layout.classifier,
-      beta: pass.gradientBeta)
-    ck_column_sums(
-      gradients + layout.classifier + c.numClasses * c.width, dLogits.base, pass.images,
-      c.numClasses, c.numClasses, pass.accumulate ? 1 : 0)
     // The class rows are not read again: their memory takes their gradient.
-    Linear.backwardInput(
-      rows: pass.images, inputs: c.width, outputs: c.numClasses, dY: dLogits,
-      weight: pass.parameters + layout.classifier, dX: Rows(classRows.base, stride: c.width))
+    classifier.backward(pass, layout.classifier, x: classRows.base)
     let last = blocks.count - 1
     for index in blocks.indices.reversed() {
       // The block's object still holds the activations of the block after it; that one's input is no
@@ -257,7 +244,7 @@ public final class VisionTransformer: Engine {
     }
     embedding.backward(
       dX: dState.base, count: pass.images, parameters: pass.parameters + layout.embedding,
-      gradients: gradients + layout.embedding, accumulate: pass.accumulate)
+      gradients: pass.gradients! + layout.embedding, accumulate: pass.accumulate)
     ready?(layout.count)
   }
 }

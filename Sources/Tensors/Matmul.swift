@@ -90,10 +90,10 @@ public enum Matmul {
   /// Of products of the calling thread.
   public static var precision: Precision { ck_mixed_precision() != 0 ? .mixed : .single }
 
-  /// Whether the calling thread's products with β = 0 can finish elements on their way out: in mixed
+  /// Whether the calling thread's products with β = 0 can finish elements on their way to `c`: in mixed
   /// precision those of a bfloat16 C, in single precision those of our own kernels.
-  public static var finishes: Bool {
-    ck_mixed_precision() != 0 || singleProducts != .blas
+  public static func finishes(_ c: Rows) -> Bool {
+    ck_mixed_precision() != 0 ? c.element == .bfloat16 : singleProducts != .blas
   }
 
   /// Who makes products in single precision; set while no thread computes.

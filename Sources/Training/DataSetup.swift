@@ -38,7 +38,7 @@ enum DataSetup {
         RandAugment(magnitude: $0, operationCount: c.randAugmentOperations)
       },
       erasing: c.randomErasing > 0 ? RandomErasing(probability: c.randomErasing) : nil,
-      seed: c.seed, statistics: dataset.statistics)
+      seed: c.seed, statistics: c.normalization.statistics(of: c.dataset))
   }
 
   static func loader(

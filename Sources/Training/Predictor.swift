@@ -29,7 +29,8 @@ public final class Predictor {
     try c.validate(trains: false)
     c.fitWithoutData()
     // The classes of a folder of images are its own.
-    if let shape = try SafetensorsFile(path: path)["classifier.weight"]?.shape,
+    if let shape = try SafetensorsFile(path: path)[c.model.architecture.classifierWeight]?
+      .shape,
       let classes = shape.first
     {
       c.model.numClasses = classes
@@ -53,7 +54,8 @@ public final class Predictor {
     transform = ImageTransform(
       size: side, framing: c.dataset == .imagenet ? c.imagenetTransform : .squash,
       isTraining: false,
-      augment: false, noise: 0, seed: 0, statistics: c.dataset.statistics)
+      augment: false, noise: 0, seed: 0,
+      statistics: c.normalization.statistics(of: c.dataset))
   }
 
   /// Class names and probabilities, most likely first; ties in the order of classes.

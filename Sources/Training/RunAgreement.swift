@@ -40,7 +40,7 @@ extension Agreement {
       transposeB: true, c: &product, cStride: side)
     ck_softmax_rows(&product, side, side, side, 1)
     var (normal, mean, rstd) = (a, [Float](repeating: 0, count: side), a)
-    ck_layernorm(&normal, &mean, &rstd, product, a, a, side, side, side, side)
+    ck_layernorm(&normal, &mean, &rstd, product, a, a, side, side, side, side, 1e-5)
     return normal.withUnsafeBytes { Checksum.hex(of: Data($0)) }
   }
 }

@@ -61,7 +61,7 @@ public final class Trainer {
       c.model, replica.engines[0],
       data: .init(
         dataset: c.dataset, imagenetTransform: c.imagenetTransform, classNames: train.classNames,
-        criterion: c.criterion))
+        criterion: c.criterion, normalization: c.normalization))
     state = RunState(
       c, data: ["training data": train.fingerprint, "test data": test.fingerprint])
   }

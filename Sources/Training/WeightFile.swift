@@ -20,9 +20,11 @@ public struct WeightDescription: Sendable {
     public var classNames: [String]
     /// Absent in files of earlier versions.
     public var criterion: Criterion?
+    /// Likewise.
+    public var normalization: Normalization?
 
     enum CodingKeys: String, CodingKey {
-      case dataset, criterion
+      case dataset, criterion, normalization
       case imagenetTransform = "imagenet_transform"
       case classNames = "class_names"
     }
@@ -78,64 +80,12 @@ public struct WeightFile {
     }
   }
 
-  private static let checksumKey = "xxh64"
+  static let checksumKey = "xxh64"
 
   /// What `write` returned for a file, as the file tells it; nil for none.
   func checksum(of path: String) throws -> String? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     return try SafetensorsFile(path: path).metadata[Self.checksumKey]
-  }
-
-  /// Fills `parameters` from a file; buffers in it are constants, which may be absent.
-  ///
-  /// - Parameter keepingHead: leaves the classifier as it is, and takes the file for one of other images too, whose
-  ///   positions differ in number.
-  /// - Throws: `RunError`: configuration, that lists missing, extra and misshapen tensors;
-  ///   checkpointDamaged for tensors that are not those whose checksum the file has.
-  public func read(
-    into parameters: UnsafeMutablePointer<Float>, from path: String, keepingHead: Bool = false
-  ) throws {
-    let file = try SafetensorsFile(path: path)
-    if let expected = file.metadata[Self.checksumKey] {
-      let found = file.contentChecksum()
-      guard found == expected else {
-        throw RunError(
-          .checkpointDamaged,
-          """
-          \(path) is damaged: its tensors have checksum \(found), expected \(expected).
-          Bring it back from a copy, or take another one. If its tensors were changed on purpose, leave \
-          \(Self.checksumKey) out of its metadata.
-          """)
-      }
-    }
-    func isHead(_ name: String) -> Bool { name.hasPrefix("classifier.") }
-    var problems: [String] = []
-    for place in places where !(keepingHead && isHead(place.spec.name)) {
-      guard let entry = file[place.spec.name] else {
-        problems.append("\(place.spec.name) is missing")
-        continue
-      }
-      guard entry.shape == place.spec.shape else {
-        problems.append("\(place.spec.name) is \(entry.shape), expected \(place.spec.shape)")
-        continue
-      }
-      let values = try file.floats(entry.name)
-      (parameters + place.offset).update(from: values, count: values.count)
-    }
-    for buffer in buffers where !keepingHead {
-      guard let entry = file[buffer.name], entry.shape != buffer.shape else { continue }
-      problems.append("\(buffer.name) is \(entry.shape), expected \(buffer.shape)")
-    }
-    let known = Set(places.map(\.spec.name) + buffers.map(\.name))
-    problems += file.tensors.filter { !known.contains($0.name) }
-      .map { "\($0.name) has no place in this model" }
-    guard !problems.isEmpty else { return }
-    let more = problems.count > 3 ? "\nand \(problems.count - 3) more" : ""
-    throw RunError.configuration(
-      "\(path) does not fit the model (\(configuration.layer.rawValue), \(places.count) tensors):\n"
-        + problems.prefix(3).joined(separator: "\n") + more
-        + "\nGive the flags of the run that made the file, --resize and --patch_size among them; for other"
-        + " classes or sizes of images: --init_from with --new_head.")
   }
 
   /// What a weights file says of itself, nil if it does not tell its model's configuration.

@@ -121,6 +121,7 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
       var slope = [Float](repeating: 0, count: m * n)
       var hidden = Strided(rows: m, width: n, gap: 3, &numbers)
       var dHidden = Strided(rows: m, width: n, gap: 2, &numbers)
+      var biased = Strided(rows: m, width: n, gap: 1, &numbers)
       let product = ProductCase(m: m, n: n, k: k, terms: 3, number: 0)
       bias.withUnsafeBufferPointer { bias in
         keep.withUnsafeBufferPointer { keep in
@@ -133,11 +134,14 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
               multiply(maker, product, x, w, &hidden, &finish)
               finish.kind = Int32(CK_FINISH_SLOPE)
               multiply(maker, product, x, w, &dHidden, &finish)
+              finish.kind = Int32(CK_FINISH_BIAS)
+              multiply(maker, product, x, w, &biased, &finish)
             }
           }
         }
       }
-      #expect(hidden.isPaddingUntouched && dHidden.isPaddingUntouched)
+      #expect(
+        hidden.isPaddingUntouched && dHidden.isPaddingUntouched && biased.isPaddingUntouched)
       var exactSums = sumsBefore.map(Double.init)
       for i in 0..<m {
         for j in 0..<n {
@@ -148,6 +152,7 @@ enum FloatMaker: CustomTestStringConvertible, Sendable {
           let tolerance = 1.5 * size * Double(k + 8) * 0x1p-24 + 2e-5
           let z = product + Double(bias[j])
           let factor = drops ? Double(keep[i * n + j]) * 1.25 : 1
+          expectClose(biased[i, j], z, within: tolerance, "bias \(i), \(j)")
           expectClose(hidden[i, j], factor * gelu(z), within: tolerance, "gelu \(i), \(j)")
           let kept = slope[i * n + j]
           expectClose(kept, factor * geluDerivative(z), within: tolerance, "slope \(i), \(j)")

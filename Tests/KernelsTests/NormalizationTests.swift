@@ -2,10 +2,12 @@
 import CKernels
 import Testing
 
-private func layerNorm(_ x: [Double], _ gamma: [Double], _ beta: [Double]) -> [Double] {
+private func layerNorm(
+  _ x: [Double], _ gamma: [Double], _ beta: [Double], epsilon: Double = 1e-5
+) -> [Double] {
   let mean = x.reduce(0, +) / Double(x.count)
   let variance = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count)
-  let rstd = 1 / (variance + 1e-5).squareRoot()
+  let rstd = 1 / (variance + epsilon).squareRoot()
   return x.indices.map { gamma[$0] * (x[$0] - mean) * rstd + beta[$0] }
 }
 
@@ -19,7 +21,9 @@ private func layerNorm(_ x: [Double], _ gamma: [Double], _ beta: [Double]) -> [D
     var mean: [Float]
     var rstd: [Float]
 
-    init(rows: Int, width: Int, offset: Float = 0, scale: Float = 2) {
+    init(
+      rows: Int, width: Int, offset: Float = 0, scale: Float = 2, epsilon: Float = 1e-5
+    ) {
       var numbers = Numbers(UInt64(width * 10 + rows))
       var x = Strided(rows: rows, width: width, gap: 3, &numbers, scale: scale)
       for r in 0..<rows { for c in 0..<width { x[r, c] += offset } }
@@ -30,7 +34,8 @@ private func layerNorm(_ x: [Double], _ gamma: [Double], _ beta: [Double]) -> [D
       mean = [Float](repeating: 777, count: rows + 1)
       rstd = mean
       ck_layernorm(
-        &y.values, &mean, &rstd, x.values, gamma, beta, rows, width, y.stride, x.stride)
+        &y.values, &mean, &rstd, x.values, gamma, beta, rows, width, y.stride, x.stride,
+        epsilon)
     }
   }
 
@@ -47,11 +52,13 @@ private func layerNorm(_ x: [Double], _ gamma: [Double], _ beta: [Double]) -> [D
     #expect(pass.mean[rows] == 777 && pass.rstd[rows] == 777)
   }
 
-  @Test("the small number under the root is 1e-5") func epsilon() {
+  @Test("the small number under the root is the one given", arguments: [1e-5, 1e-6])
+  func epsilon(given: Double) {
     // A variance of 3e-6, so that it rules.
-    let pass = Pass(rows: 2, width: 192, scale: 0.003)
+    let pass = Pass(rows: 2, width: 192, scale: 0.003, epsilon: Float(given))
     for r in 0..<2 {
-      let exact = layerNorm(pass.x.row(r), pass.gamma.map(Double.init), pass.beta.map(Double.init))
+      let exact = layerNorm(
+        pass.x.row(r), pass.gamma.map(Double.init), pass.beta.map(Double.init), epsilon: given)
       for c in 0..<192 { expectClose(pass.y[r, c], exact[c], within: 5e-6, "row \(r), \(c)") }
     }
   }

@@ -208,6 +208,8 @@ enum ProductMaker: CustomTestStringConvertible, Sendable {
       }
       run(CK_FINISH_GELU, &hidden)
       run(CK_FINISH_SLOPE, &dHidden)
+      var biased = dHidden
+      run(CK_FINISH_BIAS, &biased)
       var exactSums = sumsBefore.map(Double.init)
       for i in 0..<m {
         for j in 0..<n {
@@ -216,6 +218,8 @@ enum ProductMaker: CustomTestStringConvertible, Sendable {
             product += Double(x[i, l]) * Double(floatOf(roundedToBFloat16(w[j, l])))
           }
           let z = product + Double(bias[j])
+          expectClose(
+            floatOf(biased[i * n + j]), z, within: abs(z) * 0x1p-8 + 1e-4, "bias \(i), \(j)")
           let factor = drops ? Double(keep[i * n + j]) * 1.25 : 1
           let found = floatOf(hidden[i * n + j])
           let value = factor * gelu(z)

@@ -43,11 +43,13 @@ import Testing
   @Test(
     "recomputed activations give the same bits", arguments: [1, 2, 3, 5],
     [
-      LayerKind.attention, .convNNAttention, .kvtAttention, .localAttention, .neighborhoodAttention,
+      (LayerKind.attention, Architecture.convnn), (.convNNAttention, .convnn),
+      (.kvtAttention, .convnn), (.localAttention, .convnn), (.neighborhoodAttention, .convnn),
+      (.attention, .vit),
     ])
-  func recomputation(layers: Int, kind: LayerKind) throws {
+  func recomputation(layers: Int, kind: (layer: LayerKind, architecture: Architecture)) throws {
     var configuration = ModelConfiguration()
-    configuration.layer = kind
+    (configuration.layer, configuration.architecture) = kind
     configuration.imageSize = 12
     configuration.patchSize = 4
     configuration.numLayers = layers

@@ -125,9 +125,10 @@ struct SlowModel {
 
   private init(
     dropout: Float, dropPath: Float = 0, layers: Int = 2, precision: Precision = .single,
-    recomputes: Bool = false
+    recomputes: Bool = false, architecture: Architecture = .convnn
   ) throws {
     var c = ModelConfiguration()
+    c.architecture = architecture
     c.imageSize = 12
     c.patchSize = 4
     c.numClasses = 5
@@ -142,9 +143,10 @@ struct SlowModel {
       configuration: c, capacity: 3, precision: precision, recomputes: recomputes)
     parameters = FloatSlab(count: model.layout.count)
     model.layout.initialize(parameters.base, seed: 4)
-    // Norms away from one and zero, so that their gradients are tried in earnest.
+    // Norms and biases away from one and zero, so that their gradients are tried in earnest.
     let sequence = RandomSequence(seed: 5, purpose: .testInput)
-    for place in model.layout.places where place.spec.name.contains("norm") {
+    for place in model.layout.places
+    where place.spec.name.contains("norm") || architecture == .vit && place.spec.shape.count < 2 {
       for i in place.range { parameters.base[i] += sequence.uniform(i) - 0.5 }
     }
     var pixels = [Float](repeating: 0, count: 3 * 3 * 12 * 12)
@@ -234,9 +236,12 @@ struct SlowModel {
   }
 
   @Test(
-    "any micro-batches give the same gradient", arguments: [[1, 2], [2, 1], [1, 1, 1]], [0, 0.3])
-  func microBatches(sizes: [Int], dropout: Float) throws {
-    let tests = try WholeModelTests(dropout: dropout)
+    "any micro-batches give the same gradient",
+    arguments: [([1, 2], 0), ([2, 1], 0.3), ([1, 1, 1], 0), ([1, 1, 1], 0.3)] as [([Int], Float)],
+    Architecture.allCases)
+  func microBatches(of kind: (sizes: [Int], dropout: Float), architecture: Architecture) throws {
+    let sizes = kind.sizes
+    let tests = try WholeModelTests(dropout: kind.dropout, architecture: architecture)
     let (whole, parts) = (tests.train([3]), tests.train(sizes))
     #expect(abs(whole.loss - parts.loss) < 1e-6)
     for place in tests.model.layout.places {
@@ -250,8 +255,10 @@ struct SlowModel {
     }
   }
 
-  @Test("gradients with dropout by differences of the model itself") func dropout() throws {
-    let tests = try WholeModelTests(dropout: 0.3)
+  @Test(
+    "gradients with dropout by differences of the model itself", arguments: Architecture.allCases)
+  func dropout(architecture: Architecture) throws {
+    let tests = try WholeModelTests(dropout: 0.3, architecture: architecture)
     let found = tests.train([3]).gradients
     #expect(found != self.train([3]).gradients)
     let copy = FloatSlab(count: found.count)
@@ -297,9 +304,14 @@ struct SlowModel {
     #expect(uses.isSuperset(of: [0, 1, 2]))
   }
 
-  @Test("drop path in mixed precision follows the same draws") func mixedDropPath() throws {
-    let single = try WholeModelTests(dropout: 0.1, dropPath: 0.6, layers: 3)
-    let mixed = try WholeModelTests(dropout: 0.1, dropPath: 0.6, layers: 3, precision: .mixed)
+  @Test(
+    "drop path in mixed precision follows the same draws", arguments: Architecture.allCases)
+  func mixedDropPath(architecture: Architecture) throws {
+    func tests(_ precision: Precision) throws -> WholeModelTests {
+      try WholeModelTests(
+        dropout: 0.1, dropPath: 0.6, layers: 3, precision: precision, architecture: architecture)
+    }
+    let (single, mixed) = (try tests(.single), try tests(.mixed))
     for step in 1...6 {
       for sizes in [[3], [1, 2], [1, 1, 1]] {
         let (exact, found) = (single.train(sizes, step: step), mixed.train(sizes, step: step))

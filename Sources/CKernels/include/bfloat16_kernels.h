@@ -24,4 +24,8 @@ void ck_keep_from_bf16(float *y, size_t y_stride, const uint16_t *x, size_t x_st
                        const uint8_t *keep, size_t keep_stride, size_t rows, size_t width,
                        float factor);
 
+/// sums[c] (+)= sum of x over rows; added to when accumulate != 0, else written.
+void ck_column_sums_bf16(float *sums, const uint16_t *x, size_t rows, size_t width, size_t stride,
+                         int accumulate);
+
 #endif

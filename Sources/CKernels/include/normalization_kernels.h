@@ -1,5 +1,5 @@
 // Layer normalisation over the last dimension: y = gamma * (x - mean) * rstd + beta,
-// rstd = 1 / sqrt(biased variance + 1e-5).
+// rstd = 1 / sqrt(biased variance + epsilon).
 #ifndef CKERNELS_NORMALIZATION_H
 #define CKERNELS_NORMALIZATION_H
 
@@ -9,7 +9,7 @@
 /// x, y: [rows, width] with row strides; mean and rstd [rows] are kept for the backward pass.
 void ck_layernorm(float *restrict y, float *restrict mean, float *restrict rstd,
                   const float *restrict x, const float *restrict gamma, const float *restrict beta,
-                  size_t rows, size_t width, size_t y_stride, size_t x_stride);
+                  size_t rows, size_t width, size_t y_stride, size_t x_stride, float epsilon);
 
 /// Gradient: dx (+)= rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * gamma; added to dx when
 /// add != 0, else written. dgamma[c] += sum dy * xhat, dbeta[c] += sum dy.
@@ -21,7 +21,7 @@ void ck_layernorm_backward(float *restrict dx, float *restrict dgamma, float *re
 
 /// As ck_layernorm, with y rounded; `kept` is x, rounded, for the backward pass. All dense.
 void ck_layernorm_bf16(uint16_t *y, uint16_t *kept, float *mean, float *rstd, const float *x,
-                       const float *gamma, const float *beta, size_t rows, size_t width);
+                       const float *gamma, const float *beta, size_t rows, size_t width, float epsilon);
 
 /// y again, from what was kept of x.
 void ck_normalize_bf16(uint16_t *y, const uint16_t *x, const float *mean, const float *rstd,

@@ -31,6 +31,8 @@ enum {
   CK_FINISH_GELU = 1,
   /// x · slope[i, j], which is also added to sums[j].
   CK_FINISH_SLOPE = 2,
+  /// x + bias[j].
+  CK_FINISH_BIAS = 3,
 };
 
 typedef struct {

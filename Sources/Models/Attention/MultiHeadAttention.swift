@@ -4,10 +4,10 @@ import Tensors
 
 // B images, T tokens, D width, H heads, d = D/H.
 
-/// O = dropout(softmax(Q Kᵀ / √d)) V per head; heads merged, then W_o. No biases. Where only the class
-/// token's output is wanted, a `ClassTokenAttention` computes it.
+/// O = dropout(softmax(Q Kᵀ / √d)) V per head; heads merged, then W_o. With biases or without, as the
+/// architecture has it. Where only the class token's output is wanted, a `ClassTokenAttention` computes it.
 public final class MultiHeadAttention: AttentionLayer {
-  public let parameters: [ParameterSpec]
+  public var parameters: [ParameterSpec] { own.specs }
   public let needsAllTokens = false
 
   let width: Int
@@ -15,6 +15,7 @@ public final class MultiHeadAttention: AttentionLayer {
   let heads: Int
   let headWidth: Int
   let dropout: Float
+  private let own: SelfAttentionParameters
   private let capacity: Int
   /// From a row of scores to the next, in whole cache lines: products store rows that begin within one
   /// more slowly.
@@ -49,15 +50,13 @@ public final class MultiHeadAttention: AttentionLayer {
     self.capacity = capacity
     pitch = (tokens + 15) / 16 * 16
     dropout = configuration.attentionDropout
-    parameters = ["W_q", "W_k", "W_v", "W_o"].map {
-      .linear("\($0).weight", outputs: width, inputs: width)
-    }
+    own = SelfAttentionParameters(
+      width: width, hasBiases: configuration.architecture.hasAttentionBiases)
     self.scratch = scratch
     let masks = scratch.element == .float ? capacity * heads : 1
     keep = .allocate(capacity: dropout > 0 ? masks * tokens * tokens : 0)
     classToken = ClassTokenAttention(
-      width: width, tokens: tokens, capacity: capacity, heads: heads, dropout: dropout,
-      scratch: scratch)
+      own, tokens: tokens, capacity: capacity, heads: heads, dropout: dropout, scratch: scratch)
     var layout = scratch.layout()
     dropped = layout.floats(tokens * pitch)
     expanded = layout.floats(tokens * pitch)
@@ -94,7 +93,8 @@ public final class MultiHeadAttention: AttentionLayer {
     let all = pass.images * tokens
     let qkv = projected.rows(stride: 3 * width)
     Linear.forward(
-      rows: all, inputs: width, outputs: 3 * width, x: input, weight: pass.parameters, y: qkv)
+      rows: all, inputs: width, outputs: 3 * width, x: input, weight: pass.parameters,
+      bias: own.hasBiases ? pass.parameters + own.queryBias : nil, y: qkv)
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
@@ -124,8 +124,8 @@ public final class MultiHeadAttention: AttentionLayer {
       }
     }
     Linear.forward(
-      rows: all, inputs: width, outputs: width, x: heads,
-      weight: pass.parameters + 3 * width * width, y: output)
+      rows: all, inputs: width, outputs: width, x: heads, weight: pass.parameters + own.output,
+      bias: own.hasBiases ? pass.parameters + own.outputBias : nil, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -135,7 +135,6 @@ public final class MultiHeadAttention: AttentionLayer {
     let gradients = pass.gradients!
     let beta = pass.gradientBeta
     let all = pass.images * tokens
-    let square = width * width
     let qkv = projected.rows(stride: 3 * width)
     let (dropped, expanded) = (dropped.rows(stride: pitch), expanded.rows(stride: pitch))
     let dMerged = dMerged.rows(stride: width)
@@ -143,10 +142,15 @@ public final class MultiHeadAttention: AttentionLayer {
 
     Linear.backwardWeight(
       rows: all, inputs: width, outputs: width, dY: dOutput,
-      x: merged.rows(stride: width), dWeight: gradients + 3 * square, beta: beta)
+      x: merged.rows(stride: width), dWeight: gradients + own.output, beta: beta)
     Linear.backwardInput(
       rows: all, inputs: width, outputs: width, dY: dOutput,
-      weight: pass.parameters + 3 * square, dX: dMerged)
+      weight: pass.parameters + own.output, dX: dMerged)
+    if own.hasBiases {
+      Linear.backwardBias(
+        rows: all, outputs: width, dY: dOutput, dBias: gradients + own.outputBias,
+        accumulate: pass.accumulate)
+    }
 
     let drops = pass.training && dropout > 0
     let factor = 1 / (1 - dropout)
@@ -187,5 +191,10 @@ public final class MultiHeadAttention: AttentionLayer {
     Linear.backwardInput(
       rows: all, inputs: width, outputs: 3 * width, dY: dProjected, weight: pass.parameters,
       dX: dInput)
+    if own.hasBiases {
+      Linear.backwardBias(
+        rows: all, outputs: 3 * width, dY: dProjected, dBias: gradients + own.queryBias,
+        accumulate: pass.accumulate)
+    }
   }
 }

@@ -6,7 +6,9 @@ extension RunConfiguration {
   /// What decides the bits of a run; a resumed run must agree on all of it.
   public var numerics: [(flag: String, value: String)] {
     modelFlags + [
-      ("dataset", dataset.rawValue), ("resize", "\(resize)"), ("augment", word(augment)),
+      ("dataset", dataset.rawValue), ("resize", "\(resize)"),
+      ("normalization", normalization.rawValue),
+      ("augment", word(augment)),
       ("noise", "\(noise)"), ("mixup", "\(mixup)"), ("cutmix", "\(cutmix)"),
       ("rand_augment", randAugment.map(String.init) ?? "off"),
       ("rand_augment_ops", "\(randAugmentOperations)"), ("random_erasing", "\(randomErasing)"),

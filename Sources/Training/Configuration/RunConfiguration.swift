@@ -15,6 +15,7 @@ public struct RunConfiguration: Sendable {
   public var dataPath = "./Data"
   /// Side of the network's input; 0: the images' own.
   public var resize = 224
+  public var normalization = Normalization.dataset
   public var augment = false
   public var noise = 0.0
   /// Parameters of beta distributions, see `ImageMixing`; 0 = off.

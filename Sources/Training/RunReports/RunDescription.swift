@@ -57,7 +57,11 @@ struct RunDescription {
         "\(grouped(trainer.train.count)) for training, \(grouped(trainer.test.count)) for the test"
       ),
       ("Input", "\(m.imageSize) px in patches of \(m.patchSize): \(m.tokens) tokens"),
-      ("Model", "\(m.numLayers) blocks, width \(m.width), MLP \(m.mlpWidth)"),
+      (
+        "Model",
+        (m.architecture == .vit ? "the usual Vision Transformer, " : "")
+          + "\(m.numLayers) blocks, width \(m.width), MLP \(m.mlpWidth)"
+      ),
       ("Parameters", grouped(trainer.parameters.count)),
       ("Operations per image", String(format: "%.4g GFLOP, forward", gigaOperations)),
       ("Ranks × threads", "\(trainer.group.size) × \(c.threads)"),
@@ -82,7 +86,8 @@ struct RunDescription {
   ) -> String {
     let m = c.model
     var lines = [
-      "Vision Transformer with \(m.layer.rawValue)",
+      "Vision Transformer with \(m.layer.rawValue)"
+        + (m.architecture == .vit ? ", as timm has it" : ""),
       "  patch embedding: \(m.imageSize) x \(m.imageSize) px in patches of \(m.patchSize) x "
         + "\(m.patchSize), \(m.tokens - 1) patches + class token = \(m.tokens) tokens",
       "  \(m.numLayers) blocks: width \(m.width), MLP \(m.mlpWidth)",

@@ -21,6 +21,12 @@ struct DatasetFlags: ParsableArguments {
     help: "ImageNet images: squashed to a square, or cropped as usual (default: standard).")
   var imagenetTransform: ImageFraming?
   @Option(
+    name: .customLong("normalization"),
+    help: """
+      Colours are normalised by the data set's mean and deviation, ImageNet's, or to -1...1 (default: dataset).
+      """)
+  var normalization: Normalization?
+  @Option(
     name: .customLong("on_bad_image"),
     help: "A damaged image ends the run, or another one takes its place (default: stop).")
   var badImages: BadImagePolicy?
@@ -38,6 +44,7 @@ struct DatasetFlags: ParsableArguments {
     resize.put(&c.resize)
     (shuffle?.value).put(&c.shuffle)
     imagenetTransform.put(&c.imagenetTransform)
+    normalization.put(&c.normalization)
     badImages.put(&c.badImages)
     if let workers { c.workers = workers }
   }

@@ -18,6 +18,8 @@ extension FeatureSelection: ExpressibleByArgument {}
 extension Criterion: ExpressibleByArgument {}
 extension DatasetKind: ExpressibleByArgument {}
 extension ImageFraming: ExpressibleByArgument {}
+extension Normalization: ExpressibleByArgument {}
+extension Architecture: ExpressibleByArgument {}
 extension BadImagePolicy: ExpressibleByArgument {}
 extension OptimizerKind: ExpressibleByArgument {}
 extension SchedulerKind: ExpressibleByArgument {}

@@ -3,6 +3,13 @@ import ArgumentParser
 import Models
 
 struct ModelFlags: ParsableArguments {
+  @Option(
+    name: .customLong("architecture"),
+    help: """
+      convnn, or vit: the usual Vision Transformer, for weights of timm, Hugging Face or torchvision, with --layer \
+      Attention (default: convnn).
+      """)
+  var architecture: Architecture?
   @Option(name: .customLong("layer"), help: "Attention layer of the blocks (default: Attention).")
   var layer: LayerKind?
   @Option(name: .customLong("patch_size"), help: "Side of a patch in pixels (default: 16).")
@@ -25,6 +32,7 @@ struct ModelFlags: ParsableArguments {
   var dropPath: Float?
 
   func apply(to c: inout ModelConfiguration) {
+    architecture.put(&c.architecture)
     layer.put(&c.layer)
     patchSize.put(&c.patchSize)
     numLayers.put(&c.numLayers)

@@ -23,6 +23,7 @@ struct RunFlags: ParsableArguments {
       c.dataset = data.dataset
       c.imagenetTransform = data.imagenetTransform
       data.criterion.put(&c.criterion)
+      data.normalization.put(&c.normalization)
     }
     training.preset?.apply(to: &c, batchSize: training.batchSize)
     model.apply(to: &c.model)
