@@ -90,6 +90,14 @@ public struct ParameterLayout: Sendable {
     count = offset
   }
 
+  /// How many levels lie between a parameter and the output: 0 for the classifier and the norm before it, 1 for the
+  /// last block, …, for the embedding one more than there are blocks.
+  public func levelsAbove(_ place: ParameterPlace) -> Int {
+    let block = blocks.lastIndex { place.offset < $0.end && place.offset >= $0.contractionWeight }
+    if let block { return blocks.count - block }
+    return place.offset < embedding ? 0 : blocks.count + 1
+  }
+
   /// First values of all parameters. Each tensor has a random sequence of its own, keyed by its name, so
   /// that models with different layers start from the same values wherever they have the same tensors.
   public func initialize(_ parameters: UnsafeMutablePointer<Float>, seed: UInt64) {

@@ -12,16 +12,32 @@ public final class Optimizer {
   public let kind: OptimizerKind
   /// State tensors by PyTorch's names, each as long as the slices together.
   public let moments: [(name: String, slab: FloatSlab)]
-  /// Runs of owned elements that decay alike: where they lie in the parameters and in the state.
-  private let pieces: [(range: Range<Int>, place: Int, decays: Bool)]
+  /// Runs of owned elements that are updated alike: where they lie in the parameters and in the state.
+  private let pieces: [(part: Part, place: Int)]
   private let weightDecay: Double
   private let momentum: Double
 
+  /// Parameters that are updated alike.
+  public struct Part: Sendable {
+    /// In the whole slab.
+    public var range: Range<Int>
+    /// Whether weight decay applies.
+    public let decays: Bool
+    /// Of the learning rate, from 0 (stay as they are) to 1.
+    public let rateFactor: Double
+
+    public init(_ range: Range<Int>, decays: Bool = true, rateFactor: Double = 1) {
+      self.range = range
+      self.decays = decays
+      self.rateFactor = rateFactor
+    }
+  }
+
   /// - Parameters:
   ///   - owned: slices of the parameter slab, ascending.
-  ///   - parts: consecutive ranges of the whole slab and whether weight decay applies to them.
+  ///   - parts: of the whole slab, one behind the other.
   public init(
-    _ kind: OptimizerKind, owned: [Range<Int>], parts: [(range: Range<Int>, decays: Bool)],
+    _ kind: OptimizerKind, owned: [Range<Int>], parts: [Part],
     weightDecay: Double, momentum: Double
   ) {
     self.kind = kind
@@ -33,14 +49,15 @@ public final class Optimizer {
     pieces = owned.flatMap { slice in
       defer { place += slice.count }
       return parts.compactMap { part in
-        let range = part.range.clamped(to: slice)
-        return range.isEmpty
-          ? nil : (range, place + range.lowerBound - slice.lowerBound, part.decays)
+        var piece = part
+        piece.range = part.range.clamped(to: slice)
+        return piece.range.isEmpty
+          ? nil : (piece, place + piece.range.lowerBound - slice.lowerBound)
       }
     }
   }
 
-  /// One step t, with rate η, decay λ (0 where none applies) and gradients g times `clip`:
+  /// One step t, with rate η (times a part's factor), decay λ (0 where none applies) and gradients g times `clip`:
   /// adam: g += λp; m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g²; p −= η/(1−0.9^t) · m / (√(v/(1−0.999^t)) + 1e-8);
   /// adamw: the same without λp in g, after p *= 1 − ηλ; sgd: g += λp; b = g in the first step, else
   /// `momentum` · b + g; p −= ηb.
@@ -52,21 +69,23 @@ public final class Optimizer {
     parameters: UnsafeMutablePointer<Float>, gradients: UnsafePointer<Float>, learningRate: Double,
     clip: Float, step: Int
   ) {
-    for (range, at, decays) in pieces {
-      let p = parameters + range.lowerBound
+    for (part, at) in pieces {
+      let count = part.range.count
+      let p = parameters + part.range.lowerBound
       let g = gradients + at
-      let decay = decays ? weightDecay : 0
+      let decay = part.decays ? weightDecay : 0
+      let rate = learningRate * part.rateFactor
       switch kind {
       case .sgd:
         ck_sgd(
-          p, g, moments[0].slab.base + at, range.count, clip, Float(decay), Float(momentum),
-          Float(learningRate), step == 1 ? 1 : 0)
+          p, g, moments[0].slab.base + at, count, clip, Float(decay), Float(momentum),
+          Float(rate), step == 1 ? 1 : 0)
       case .adam, .adamw:
         let coupled = kind == .adam ? Float(decay) : 0
-        let keep = kind == .adamw ? Float(1 - learningRate * decay) : 1
+        let keep = kind == .adamw ? Float(1 - rate * decay) : 1
         ck_adam(
-          p, g, moments[0].slab.base + at, moments[1].slab.base + at, range.count, clip, coupled,
-          keep, Float(learningRate / (1 - pow(0.9, Double(step)))),
+          p, g, moments[0].slab.base + at, moments[1].slab.base + at, count, clip, coupled,
+          keep, Float(rate / (1 - pow(0.9, Double(step)))),
           Float((1 - pow(0.999, Double(step))).squareRoot()))
       }
     }

@@ -1,6 +1,7 @@
 // One rank's copy of the model, and all that takes part in a step.
 import Collectives
 import Diagnostics
+import Foundation
 import Models
 import Optimizers
 import Tensors
@@ -36,7 +37,11 @@ final class Replica {
       overlaps: c.overlap, bucketBlocks: c.bucketBlocks, timeline: timeline)
     optimizer = Optimizer(
       c.optimizer, owned: exchange.ownedRanges,
-      parts: layout.places.map { ($0.range, c.decayAll || $0.spec.decays) },
+      parts: layout.places.map {
+        Optimizer.Part(
+          $0.range, decays: c.decayAll || $0.spec.decays,
+          rateFactor: pow(c.layerDecay, Double(layout.levelsAbove($0))))
+      },
       weightDecay: c.weightDecay, momentum: c.momentum)
     average =
       c.emaDecay > 0 ? WeightAverage(decay: c.emaDecay, owned: exchange.ownedRanges) : nil

@@ -63,6 +63,16 @@ import Testing
         < 1e-6)
   }
 
+  @Test("the learning rate of fine-tuning follows the batch, and every number of it can run")
+  func finetune() throws {
+    let c = try configuration("--preset finetune --architecture vit").configuration()
+    #expect(c.model.architecture == .vit && c.learningRate == 5e-4 && c.layerDecay == 0.75)
+    try c.validate()
+    let small = try configuration("--preset finetune --batch_size 64 --layer_decay 1")
+      .configuration()
+    #expect(small.learningRate == 1.25e-4 && small.layerDecay == 1 && small.epochs == 10)
+  }
+
   @Test("reference quirks take ConvNN's heads from --num_heads") func quirks() throws {
     #expect(try configuration("--reference_quirks").configuration().model.convnnHeads == 3)
     let given = "--reference_quirks --convnn_heads 2"

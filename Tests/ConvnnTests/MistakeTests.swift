@@ -85,6 +85,14 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--layer BranchConv --K 3 --branch_ratio nan", 10, "--branch_ratio", "nan"),
       Mistake("--layer BranchAttention --K 3 --branch_ratio 0.2", 10, "--branch_ratio", "0.25"),
       Mistake("--dataset imagenet --data_path nowhere --resize 0", 10, "--resize"),
+      Mistake("--architecture resnet", 2, "--architecture", "resnet", "vit"),
+      Mistake(
+        "--architecture vit --layer KvtAttention", 10, "--architecture vit", "KvtAttention"),
+      Mistake("--architecture vit --reference_quirks", 10, "--reference_quirks"),
+      Mistake("--layer_decay 1.5", 10, "--layer_decay", "1.5", "0", "1"),
+      Mistake("--normalization mine", 2, "--normalization", "mine", "imagenet"),
+      Mistake(
+        "--init_from \(goldenFolder.path)/vit/timm.safetensors", 10, "--architecture vit"),
     ])
   func mistake(_ mistake: Mistake) throws {
     // On several ranks, where starting takes long, a third of them, whichever these are.

@@ -80,6 +80,8 @@ import Testing
     "BranchAttention --sampling_type random --num_samples 6",
     "Attention --mixup 0.8 --cutmix 1 --drop_path 0.4 --micro_batch 1",
     "Attention --mixup 0.8 --cutmix 1 --drop_path 0.4 --use_amp",
+    "Attention --architecture vit --layer_decay 0.7",
+    "Attention --architecture vit --layer_decay 0.7 --use_amp",
   ]
 
   @Test("every layer trains with the same bits", arguments: otherLayers)

@@ -54,6 +54,16 @@ import Testing
       $0.layer = .branchAttention
       $0.convnnHeads = 3
     },
+    // As timm counts vit_tiny_patch16_224 and vit_base_patch16_224.
+    Total("usual, Tiny", 5_717_416) {
+      $0.architecture = .vit
+      $0.numClasses = 1000
+    },
+    Total("usual, Base", 86_567_656) {
+      $0.architecture = .vit
+      $0.numClasses = 1000
+      ($0.width, $0.mlpWidth, $0.numHeads) = (768, 3072, 12)
+    },
   ]
 
   static func layer(_ c: ModelConfiguration) -> any AttentionLayer {
@@ -69,6 +79,33 @@ import Testing
     #expect(layout.places.reduce(0) { $0 + $1.spec.count } == total.count)
     // And as told before the model is made.
     #expect(c.parameterCount == Double(total.count))
+  }
+
+  @Test("levels above a parameter", arguments: Architecture.allCases)
+  func levels(architecture: Architecture) {
+    var c = ModelConfiguration()
+    (c.architecture, c.numLayers, c.imageSize) = (architecture, 3, 32)
+    let layout = ParameterLayout(configuration: c, attention: Self.layer(c).parameters)
+    var names: [Int: Set<String>] = [:]
+    for place in layout.places {
+      names[layout.levelsAbove(place), default: []].insert(place.spec.name)
+    }
+    #expect(names.keys.sorted() == [0, 1, 2, 3, 4])
+    let blocks = architecture == .vit ? "blocks" : "transformer_encoder"
+    for block in 0..<3 {
+      #expect(names[3 - block]?.allSatisfy { $0.hasPrefix("\(blocks).\(block).") } == true)
+    }
+    switch architecture {
+    case .vit:
+      #expect(names[0] == ["head.weight", "head.bias", "norm.weight", "norm.bias"])
+      let embedding = [
+        "cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias",
+      ]
+      #expect(names[4] == Set(embedding))
+    case .convnn:
+      #expect(names[0] == ["classifier.weight", "classifier.bias"])
+      #expect(names[4]?.count == 5)
+    }
   }
 
   /// One model of every layer, T = 26.

@@ -14,7 +14,7 @@ import Testing
   /// belong in turn to as many owners, or each to one of its own.
   private func run(
     _ kind: OptimizerKind, count: Int, steps: Int, cuts: [Int] = [], owners: Int? = nil,
-    parts: [(range: Range<Int>, decays: Bool)]? = nil, rate: Double, decay: Double,
+    parts: [Optimizer.Part]? = nil, rate: Double, decay: Double,
     momentum: Double = 0.9, clip: Float = 1, gradient: (Int, Int) -> Float
   ) -> [Float] {
     let parameters = FloatSlab(count: count)
@@ -26,7 +26,7 @@ import Testing
     }
     let optimizers = owned.map {
       Optimizer(
-        kind, owned: $0, parts: parts ?? [(0..<count, true)], weightDecay: decay, momentum: momentum
+        kind, owned: $0, parts: parts ?? [.init(0..<count)], weightDecay: decay, momentum: momentum
       )
     }
     for step in 1...steps {
@@ -112,7 +112,7 @@ import Testing
     func result(_ cuts: [Int], owners: Int? = nil) -> [Float] {
       run(
         kind, count: 41, steps: 5, cuts: cuts, owners: owners,
-        parts: parts.map { (range: $0.0, decays: $0.1) },
+        parts: parts.map { .init($0.0, decays: $0.1) },
         rate: 0.01, decay: 0.3, gradient: gradient)
     }
     let whole = result([])
@@ -126,7 +126,7 @@ import Testing
   func decayFlags(kind: OptimizerKind) {
     func result(_ decays: Bool, _ decay: Double) -> [Float] {
       run(
-        kind, count: 10, steps: 3, parts: [(0..<4, true), (4..<10, decays)], rate: 0.1,
+        kind, count: 10, steps: 3, parts: [.init(0..<4), .init(4..<10, decays: decays)], rate: 0.1,
         decay: decay, gradient: gradient)
     }
     let (mixed, all, none) = (result(false, 0.5), result(true, 0.5), result(true, 0))
@@ -135,9 +135,22 @@ import Testing
     #expect((0..<10).allSatisfy { all[$0] != none[$0] })
   }
 
+  @Test("parts learn at their share of the rate", arguments: OptimizerKind.allCases)
+  func rateFactors(kind: OptimizerKind) {
+    func result(_ rate: Double, _ parts: [Optimizer.Part]? = nil) -> [Float] {
+      run(kind, count: 12, steps: 3, parts: parts, rate: rate, decay: 0.5, gradient: gradient)
+    }
+    let mixed = result(
+      0.1,
+      [.init(0..<4, rateFactor: 0), .init(4..<9, rateFactor: 0.25), .init(9..<12, rateFactor: 1)])
+    #expect(mixed[0..<4] == (0..<4).map(start)[...])
+    #expect(mixed[4..<9] == result(0.025)[4..<9])
+    #expect(mixed[9..<12] == result(0.1)[9..<12])
+  }
+
   @Test("state has PyTorch's names and the slice's length") func moments() {
     func names(_ kind: OptimizerKind) -> [String] {
-      Optimizer(kind, owned: [1..<2, 3..<7], parts: [(0..<9, true)], weightDecay: 0, momentum: 0)
+      Optimizer(kind, owned: [1..<2, 3..<7], parts: [.init(0..<9)], weightDecay: 0, momentum: 0)
         .moments
         .map { "\($0.name) \($0.slab.count)" }
     }

@@ -17,7 +17,8 @@ extension RunConfiguration {
       ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
       ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
       ("lr", "\(learningRate)"), ("weight_decay", "\(weightDecay)"),
-      ("decay_all", word(decayAll)), ("momentum", "\(momentum)"),
+      ("decay_all", word(decayAll)), ("layer_decay", "\(layerDecay)"),
+      ("momentum", "\(momentum)"),
       ("clip_grad_norm", "\(clipNorm)"), ("ema_decay", "\(emaDecay)"),
       ("scheduler", scheduler.rawValue),
       ("lr_step", "\(stepSize)"), ("lr_gamma", "\(gamma)"),
@@ -33,7 +34,8 @@ extension RunConfiguration {
   /// Of these, what a run that begins from another one's checkpoint may have otherwise: how it goes on from there,
   /// not what lies behind it.
   static let branchFlags: Set = [
-    "lr", "weight_decay", "decay_all", "clip_grad_norm", "scheduler", "lr_step", "lr_gamma",
+    "lr", "weight_decay", "decay_all", "layer_decay", "clip_grad_norm", "scheduler", "lr_step",
+    "lr_gamma",
     "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment", "mixup", "cutmix",
     "drop_path", "rand_augment", "rand_augment_ops", "random_erasing",
     "ema_decay", "lr_update",

@@ -121,6 +121,10 @@ extension RunConfiguration {
       Leave one of the two out.
       """)
     try require(
+      (0...1).contains(layerDecay),
+      "--layer_decay is \(layerDecay): expected a number from 0 (the classifier alone learns) to 1."
+    )
+    try require(
       emaDecay >= 0 && emaDecay < 1,
       """
       --ema_decay is \(emaDecay): expected a number from 0 (no average) to below 1.

@@ -40,6 +40,8 @@ public struct RunConfiguration: Sendable {
   public var learningRate = 1e-3
   public var weightDecay = 1e-6
   public var decayAll = true
+  /// Factor of the learning rate for every level between a parameter and the output.
+  public var layerDecay = 1.0
   public var momentum = 0.9
   public var clipNorm = 1.0
   /// Of the average of the weights that is deployed in their place; 0 = none.

@@ -19,6 +19,13 @@ struct OptimizationFlags: ParsableArguments {
     name: .customLong("decay_all"),
     help: "Decay biases, norms and the class token too (default: True).")
   var decayAll: Truth?
+  @Option(
+    name: .customLong("layer_decay"),
+    help: """
+      Factor of the learning rate for every level between a parameter and the output; 0: the classifier alone \
+      learns (default: 1).
+      """)
+  var layerDecay: Double?
   @Option(name: .customLong("momentum"), help: "Momentum of sgd (default: 0.9).")
   var momentum: Double?
   @Option(
@@ -58,6 +65,7 @@ struct OptimizationFlags: ParsableArguments {
     learningRate.put(&c.learningRate)
     weightDecay.put(&c.weightDecay)
     (decayAll?.value).put(&c.decayAll)
+    layerDecay.put(&c.layerDecay)
     momentum.put(&c.momentum)
     emaDecay.put(&c.emaDecay)
     scheduler.put(&c.scheduler)

@@ -9,6 +9,9 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
   /// What DeiT was trained with (Touvron et al. 2021, arXiv:2012.12877, table 9), but for repeated augmentation, with
   /// torchvision's RandAugment, which is milder, and rates by step.
   case deit
+  /// Pretrained weights on another data set: the parts of that recipe that a few epochs can use, with learning rates
+  /// that fall from level to level (Clark et al. 2020, arXiv:2003.10555; for images Bao et al. 2021, arXiv:2106.08254).
+  case finetune
 
   /// - Parameter batchSize: the one given, on which the learning rate may depend.
   func apply(to c: inout RunConfiguration, batchSize: Int?) {
@@ -48,6 +51,22 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.randAugment = 9
       c.randomErasing = 0.25
       c.emaDecay = 0.99996
+    case .finetune:
+      c.batchSize = 256
+      c.epochs = 10
+      c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 256
+      c.minimumRate = min(1e-6, c.learningRate)
+      c.layerDecay = 0.75
+      c.weightDecay = 0.05
+      c.decayAll = false
+      c.scheduler = .cosine
+      c.warmupEpochs = 1
+      c.rateUpdate = .step
+      c.labelSmoothing = 0.1
+      c.model.dropout = 0
+      c.model.attentionDropout = 0
+      c.model.dropPath = 0.1
+      c.augment = true
     }
   }
 }

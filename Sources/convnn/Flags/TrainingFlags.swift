@@ -8,7 +8,7 @@ import Training
 struct TrainingFlags: ParsableArguments {
   @Option(
     name: .customLong("preset"),
-    help: "Flags of the published runs, or of DeiT's recipe; flags given here win.")
+    help: "Flags of the published runs, DeiT's recipe, or fine-tuning; flags given here win.")
   var preset: Preset?
   @Option(
     name: .customLong("batch_size"),

@@ -1,0 +1,93 @@
+// Pretrained weights of another library on other data, as a user would.
+import Foundation
+import TensorFiles
+import TestSupport
+import Testing
+
+@testable import Training
+
+@Suite("Fine-tuning") struct FineTuningTests {
+  private let pretrained = goldenFolder.appendingPathComponent("vit").path
+  private let folder: TemporaryFolder
+
+  init() throws { folder = try TemporaryFolder() }
+
+  private func train(_ run: String, library: String, ranks: Int? = nil, _ flags: [String]) throws
+    -> SafetensorsFile
+  {
+    let result = try Program.run(
+      ranks: ranks,
+      [
+        "--architecture", "vit", "--preset", "finetune", "--init_from",
+        "\(pretrained)/\(library).safetensors", "--new_head", "--normalization", "half",
+        "--dataset", "cifar10", "--data_path", goldenFolder.path, "--resize", "24", "--patch_size",
+        "8", "--num_layers", "3", "--d_hidden", "24", "--d_mlp", "96", "--batch_size", "20",
+        "--shards", "4", "--num_epochs", "2", "--no_progress", "--output_dir",
+        "\(folder.path)/\(run)",
+      ] + flags)
+    try #require(result.code == 0, "\(result.errors)")
+    return try SafetensorsFile(path: "\(folder.path)/\(run)/model.safetensors")
+  }
+
+  @Test("the classifier alone learns where nothing else has a learning rate") func probe() throws {
+    let result = try train("probe", library: "torchvision", ["--layer_decay", "0"])
+    let source = try SafetensorsFile(path: pretrained + "/timm.safetensors")
+    let body = source.tensors.map(\.name).filter { $0.contains("blocks.") || $0.contains("embed") }
+    #expect(body.count == 3 * 12 + 3)
+    for name in body where name != "pos_embed" {
+      #expect(try result.floats(name) == source.floats(name), "\(name)")
+    }
+    // Of 3 x 3 patches instead of 4 x 4.
+    #expect(result["pos_embed"]?.shape == [1, 10, 24])
+    #expect(result["head.weight"]?.shape == [10, 24])
+    #expect(try result.floats("norm.weight") != source.floats("norm.weight"))
+    #expect(try Set(result.floats("head.bias")).count == 10)
+  }
+
+  @Test("levels learn the less the further down they are") func levels() throws {
+    let result = try train(
+      "levels", library: "timm", ["--layer_decay", "0.1", "--weight_decay", "0"])
+    let source = try SafetensorsFile(path: pretrained + "/timm.safetensors")
+    // A step of Adam moves every number by about the rate.
+    func moved(_ name: String) throws -> Double {
+      let (after, before) = (try result.floats(name), try source.floats(name))
+      return zip(after, before).reduce(0) { $0 + Double(abs($1.0 - $1.1)) } / Double(after.count)
+    }
+    let weights =
+      ["norm.bias"] + (0..<3).reversed().map { "blocks.\($0).mlp.fc1.bias" }
+      + ["patch_embed.proj.bias"]
+    let distances = try weights.map(moved)
+    for (above, below) in zip(distances, distances.dropFirst()) {
+      #expect(below > 0 && below < 0.3 * above, "\(distances)")
+    }
+  }
+
+  @Test(
+    "the same bits on any number of ranks, whoever wrote the weights; they tell all of themselves")
+  func evaluates() throws {
+    let first = try train("first", library: "timm", [])
+    _ = try train("second", library: "huggingface", ranks: 3, [])
+    #expect(
+      try RankInvarianceTests.weights("\(folder.path)/first")
+        == RankInvarianceTests.weights("\(folder.path)/second"))
+    #expect(first.metadata["data"]?.contains("\"normalization\":\"half\"") == true)
+    let evaluated = try Program.run(
+      [
+        "evaluate", "--checkpoint", "\(folder.path)/first/model.safetensors", "--data_path",
+        goldenFolder.path, "--json",
+      ])
+    #expect(evaluated.code == 0, "\(evaluated.errors)")
+    let loss = try #require(
+      try metrics("\(folder.path)/first", event: "epoch").last?["test_loss"] as? Double)
+    let found =
+      try JSONSerialization.jsonObject(with: Data(evaluated.output.utf8)) as? [String: Any]
+    #expect(found?["loss"] as? Double == loss)
+    // The normalisation matters, so it did come from the file.
+    let other = try Program.run(
+      [
+        "evaluate", "--checkpoint", "\(folder.path)/first/model.safetensors", "--data_path",
+        goldenFolder.path, "--json", "--normalization", "dataset",
+      ])
+    #expect(other.code == 0 && other.output != evaluated.output, "\(other.errors)")
+  }
+}
