@@ -141,7 +141,7 @@ import Testing
     }
   }
 
-  @Test("a third of a parameter is not enough, nor is one thrice") func thirds() throws {
+  @Test("a parameter is made of all three thirds or of a whole") func thirds() throws {
     let model = try model()
     let source = try SafetensorsFile(path: folder + "/huggingface.safetensors")
     let temporary = try TemporaryFolder()
