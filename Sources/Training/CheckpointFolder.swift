@@ -124,6 +124,9 @@ public struct CheckpointFolder {
     for entry in entries { try FileManager.default.removeItem(atPath: "\(folder)/\(entry.name)") }
   }
 
+  /// The newest checkpoint, whole or not.
+  var newest: String? { entries("").last.map { "\(folder)/\($0.name)" } }
+
   var isEmpty: Bool { entries("").isEmpty }
 
   /// Whether the checkpoint at `path` is one of this folder's, by whatever way the path goes.

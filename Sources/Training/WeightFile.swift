@@ -6,31 +6,6 @@ import Models
 import TensorFiles
 import Tensors
 
-/// What a weights file says of itself, beside its tensors.
-public struct WeightDescription: Sendable {
-  public var model: ModelConfiguration
-  /// Absent in files of earlier versions.
-  public var data: TrainingData?
-
-  /// The data that weights were trained on: what turns an image into an input, an output into a class, and both
-  /// into a loss.
-  public struct TrainingData: Codable, Equatable, Sendable {
-    public var dataset: DatasetKind
-    public var imagenetTransform: ImageFraming
-    public var classNames: [String]
-    /// Absent in files of earlier versions.
-    public var criterion: Criterion?
-    /// Likewise.
-    public var normalization: Normalization?
-
-    enum CodingKeys: String, CodingKey {
-      case dataset, criterion, normalization
-      case imagenetTransform = "imagenet_transform"
-      case classNames = "class_names"
-    }
-  }
-}
-
 /// Weights of a model in memory, and how they get to and from files.
 public struct WeightFile {
   public let configuration: ModelConfiguration
@@ -86,22 +61,5 @@ public struct WeightFile {
   func checksum(of path: String) throws -> String? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     return try SafetensorsFile(path: path).metadata[Self.checksumKey]
-  }
-
-  /// What a weights file says of itself, nil if it does not tell its model's configuration.
-  public static func description(of path: String) throws -> WeightDescription? {
-    let metadata = try SafetensorsFile(path: path).metadata
-    func decoded<T: Decodable>(_ key: String, as type: T.Type, describing what: String) throws -> T?
-    {
-      guard let text = metadata[key] else { return nil }
-      do { return try JSONDecoder().decode(type, from: Data(text.utf8)) } catch {
-        throw RunError.configuration(
-          "\(path): its metadata `\(key)` does not describe \(what): \(text.prefix(80)).")
-      }
-    }
-    let model = try decoded("config", as: ModelConfiguration.self, describing: "a model")
-    let data = try decoded(
-      "data", as: WeightDescription.TrainingData.self, describing: "data to train on")
-    return model.map { WeightDescription(model: $0, data: data) }
   }
 }

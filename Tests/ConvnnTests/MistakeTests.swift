@@ -92,7 +92,8 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--layer_decay 1.5", 10, "--layer_decay", "1.5", "0", "1"),
       Mistake("--normalization mine", 2, "--normalization", "mine", "imagenet"),
       Mistake(
-        "--init_from \(goldenFolder.path)/vit/timm.safetensors", 10, "--architecture vit"),
+        "--architecture convnn --init_from \(goldenFolder.path)/vit/timm.safetensors", 10,
+        "--architecture vit"),
     ])
   func mistake(_ mistake: Mistake) throws {
     // On several ranks, where starting takes long, a third of them, whichever these are.

@@ -60,6 +60,40 @@ import Testing
     return (difference / size).squareRoot()
   }
 
+  @Test("shapes tell the model", arguments: ["timm", "huggingface", "torchvision"])
+  func inference(library: String) throws {
+    let description = try #require(
+      try WeightDescription(of: "\(folder)/\(library).safetensors"))
+    #expect(description.isInferred && description.data == nil)
+    var expected = try model().configuration
+    (expected.dropout, expected.attentionDropout) = (0.1, 0.1)
+    #expect(description.model == expected)
+  }
+
+  @Test(
+    "heads are 64 channels wide, but in ViT-Huge", arguments: [(192, 3), (768, 12), (1280, 16)])
+  func heads(width: Int, heads: Int) {
+    let shapes = [
+      "patch_embed.proj.weight": [width, 3, 14, 14], "pos_embed": [1, 257, width],
+      "blocks.0.mlp.fc1.weight": [4 * width, width], "blocks.1.mlp.fc1.weight": [4 * width, width],
+      "blocks.3.mlp.fc1.weight": [4 * width, width],
+    ]
+    let c = ModelConfiguration(usualModelOf: shapes)
+    #expect(c?.numHeads == heads && c?.imageSize == 224 && c?.patchSize == 14)
+    #expect(c?.numLayers == 2 && c?.mlpWidth == 4 * width && c?.numClasses == 10)
+    for name in shapes.keys where !name.contains("1") && !name.contains("3") {
+      #expect(ModelConfiguration(usualModelOf: shapes.filter { $0.key != name }) == nil)
+      #expect(
+        ModelConfiguration(
+          usualModelOf: shapes.merging([name: shapes[name]!.map { _ in 0 }]) { $1 }) == nil)
+    }
+    for tokens in [1, 256] {
+      #expect(
+        ModelConfiguration(usualModelOf: shapes.merging(["pos_embed": [1, tokens, width]]) { $1 })
+          == nil)
+    }
+  }
+
   @Test(
     "logits are those of timm's model, whoever wrote the file",
     arguments: ["timm", "huggingface", "torchvision"])

@@ -36,7 +36,7 @@ import Testing
     try file.write(a.base, to: path)
     try file.read(into: b.base, from: path)
     #expect(a.buffer.elementsEqual(b.buffer))
-    #expect(try WeightFile.description(of: path)?.model == c)
+    #expect(try WeightDescription(of: path)?.model == c)
     let tensors = try SafetensorsFile(path: path).tensors.map(\.name)
     #expect(tensors == tensors.sorted())
     #expect(tensors.contains("positional_encoding.pe"))
@@ -52,9 +52,9 @@ import Testing
     let data = WeightDescription.TrainingData(
       dataset: .imagenet, imagenetTransform: .squash, classNames: ["a \"b\"", "ü", "c"])
     try WeightFile(c, engine, data: data).write(slab.base, to: path)
-    #expect(try WeightFile.description(of: path)?.data == data)
+    #expect(try WeightDescription(of: path)?.data == data)
     try WeightFile(c, engine).write(slab.base, to: path)
-    let description = try #require(try WeightFile.description(of: path))
+    let description = try #require(try WeightDescription(of: path))
     #expect(description.data == nil)
   }
 

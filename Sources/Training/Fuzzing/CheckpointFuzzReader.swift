@@ -77,7 +77,7 @@ struct CheckpointFuzzReader: FuzzReader {
       return
     }
     _ = try RunState(checkpoint: path)
-    _ = try WeightFile.description(of: path + "/weights.safetensors")
+    _ = try WeightDescription(of: path + "/weights.safetensors")
     try weightFile.read(into: parameters.base, from: path + "/weights.safetensors")
     let moments = try SafetensorsFile(path: path + "/optimizer.safetensors")
     for tensor in moments.tensors { _ = try moments.floats(tensor.name) }

@@ -40,7 +40,9 @@ struct BenchCommand: ParsableCommand {
     var base = try flags.configuration()
     base.fitWithoutData()
     if flags.training.batchSize == nil { base.batchSize = RunConventions.benchBatchSize }
-    let models = flags.model.layer == nil ? Self.everyLayer(base) : [(Self.name(base.model), base)]
+    // The usual Vision Transformer has one.
+    let isOne = flags.model.layer != nil || base.model.architecture == .vit
+    let models = isOne ? [(Self.name(base.model), base)] : Self.everyLayer(base)
     let cases = flags.training.useAMP ? models.flatMap(Self.inBothPrecisions) : models
     try KernelChoice.settle(flags, comparesBLAS: true)
     let repetitions = repetitions

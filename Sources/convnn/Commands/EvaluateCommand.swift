@@ -27,9 +27,10 @@ struct EvaluateCommand: ParsableCommand {
 
   static func evaluate(checkpoint: String, flags: RunFlags, printsJSON: Bool) throws {
     let path = try weightsPath(checkpoint)
-    let base = try WeightFile.description(of: path)
+    let base = try WeightDescription(of: path)
     let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
+    noteHeads(of: base, in: path, flags)
     noteData(of: base, configuration, flags)
     try Ending.withProcessGroup { group in
       let (images, result) = try EvaluationRun(
@@ -59,6 +60,15 @@ struct EvaluateCommand: ParsableCommand {
       }
       return .done
     }
+  }
+
+  /// Says so where the number of heads is a guess.
+  static func noteHeads(of base: WeightDescription?, in path: String, _ flags: RunFlags) {
+    guard Ending.isFirst, let base, base.isInferred, flags.model.numHeads == nil else { return }
+    let (heads, width) = (base.model.numHeads, base.model.width)
+    say(
+      "Note: \(path) does not tell how many heads share its \(width) channels: \(heads) are assumed;"
+        + " --num_heads names another number.")
   }
 
   /// Says so where the data are not known to be those that the weights were trained on.

@@ -40,9 +40,10 @@ struct PredictCommand: ParsableCommand {
 
   func run() throws {
     let path = try EvaluateCommand.weightsPath(checkpoint)
-    let base = try WeightFile.description(of: path)
+    let base = try WeightDescription(of: path)
     let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
+    EvaluateCommand.noteHeads(of: base, in: path, flags)
     // A tensor file is normalised already, and has no classes.
     if !images.isEmpty { EvaluateCommand.noteData(of: base, configuration, flags) }
     let predictor = try Predictor(configuration, weights: path, trainedOn: base?.data)

@@ -31,16 +31,31 @@ struct TrainCommand: ParsableCommand {
         To train from its weights give --init_from, to go on with its run --resume.
         """)
     }
-    var configuration = try flags.configuration()
-    output.apply(to: &configuration)
-    guard !configuration.outputFolder.isEmpty else {
+    var given = try flags.configuration()
+    output.apply(to: &given)
+    // By the flags alone, as the launcher sees them.
+    let folder = given.outputFolder
+    guard !folder.isEmpty else {
       throw RunError.configuration("--output_dir is empty: expected the name of a folder.")
     }
     try KernelChoice.settle(flags)
-    let final = configuration
     // Before MPI, which takes a while to start: a request that comes early counts too.
     StopRequest.catchSignals()
-    try Ending.withProcessGroup { group in try Trainer(final, group: group).run() }
+    try Ending.withProcessGroup { group in
+      let base = try WeightDescription.ofFirstWeights(
+        output.initFrom, output: folder, group: group)
+      var configuration = try group.together { try self.configuration(base: base) }
+      configuration.outputFolder = folder
+      return try Trainer(configuration, group: group).run()
+    }
+  }
+
+  /// - Parameter base: what the weights that the run begins with tell of themselves.
+  private func configuration(base: WeightDescription?) throws -> RunConfiguration {
+    var c = try flags.configuration(base: base, trains: true)
+    output.apply(to: &c)
+    if let file = output.initFrom { EvaluateCommand.noteHeads(of: base, in: file, flags) }
+    return c
   }
 
   private func runTest() throws {

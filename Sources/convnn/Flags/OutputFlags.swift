@@ -9,7 +9,10 @@ struct OutputFlags: ParsableArguments {
     help: "Folder of results (default: ./Output/<layer>-<dataset>).")
   var outputFolder: String?
   @Option(
-    name: .customLong("init_from"), help: "Start from the weights of a safetensors file.")
+    name: .customLong("init_from"),
+    help: """
+      Start from the weights of a safetensors file, whose model, data set and size of images are then the defaults.
+      """)
   var initFrom: String?
   @Flag(
     name: .customLong("new_head"),

@@ -16,9 +16,9 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
   /// - Parameter batchSize: the one given, on which the learning rate may depend.
   func apply(to c: inout RunConfiguration, batchSize: Int?) {
     c.optimizer = .adamw
-    c.resize = 224
     switch self {
     case .paper:
+      c.resize = 224
       c.learningRate = 1e-4
       c.weightDecay = 1e-2
       c.scheduler = .none
@@ -32,6 +32,7 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.seed = 42
       c.model.spatialLayout = .linear
     case .deit:
+      c.resize = 224
       c.batchSize = 1024
       c.epochs = 300
       c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 512

@@ -12,17 +12,27 @@ struct RunFlags: ParsableArguments {
   @OptionGroup(title: "Optimization") var optimization: OptimizationFlags
   @OptionGroup(title: "System") var system: SystemFlags
 
-  /// - Parameter base: what a weights file says of its model and data; flags given win.
-  func configuration(base: WeightDescription? = nil) throws -> RunConfiguration {
+  /// - Parameters:
+  ///   - base: what a weights file says of its model and data; flags given win.
+  ///   - trains: training begins with these weights: what they were trained by is past.
+  func configuration(base: WeightDescription? = nil, trains: Bool = false) throws
+    -> RunConfiguration
+  {
     var c = RunConfiguration()
     if let base {
+      let fresh = c.model
       c.model = base.model
+      if trains {
+        c.model.dropout = fresh.dropout
+        c.model.attentionDropout = fresh.attentionDropout
+        c.model.dropPath = fresh.dropPath
+      }
       c.resize = base.model.imageSize
     }
     if let data = base?.data {
       c.dataset = data.dataset
       c.imagenetTransform = data.imagenetTransform
-      data.criterion.put(&c.criterion)
+      if !trains { data.criterion.put(&c.criterion) }
       data.normalization.put(&c.normalization)
     }
     training.preset?.apply(to: &c, batchSize: training.batchSize)
