@@ -1,5 +1,5 @@
 // How large the buckets of an exchange should be, measured when a run starts.
-import Foundation
+import Diagnostics
 import Tensors
 
 /// The size of buckets that suits a group, and how it was found. It has no influence on results: slices
@@ -35,7 +35,7 @@ public struct BucketChoice: Sendable {
       let size = sizes.last { $0 <= defaultMegabytes } ?? sizes[0]
       return BucketChoice(megabytes: size, candidates: [size], seconds: 0)
     }
-    let start = ContinuousClock.now
+    let clock = Stopwatch()
     let layouts = sizes.map {
       SliceLayout(count: count, ranks: plan.ranks, bucketBlocks: $0 * blocksPerMegabyte)
     }
@@ -52,26 +52,21 @@ public struct BucketChoice: Sendable {
       for (index, layout) in layouts.enumerated() {
         let buckets = min(layout.bucketCount, max(1, sampleMegabytes / sizes[index]))
         try group.barrier()
-        let begun = ContinuousClock.now
+        let exchanging = Stopwatch()
         for bucket in 0..<buckets {
           _ = try exchanges[index].exchange(bucket: bucket, nodes: nodes.map(\.base))
         }
-        let perBucket = seconds(begun) / Double(buckets)
+        let perBucket = exchanging.seconds / Double(buckets)
         let rounds = layout.bucketCount + (overlaps ? 1 : 0)
         best[index] = min(best[index], perBucket * Double(rounds))
       }
       // Rank 0's clock counts.
-      let isOver: [UInt8] = [seconds(start) > budget ? 1 : 0]
+      let isOver: [UInt8] = [clock.seconds > budget ? 1 : 0]
       if try group.broadcast(isOver)[0] == 1 { break }
     }
     let fastest = best.indices.min { best[$0] < best[$1] }!
     let chosen = Int(try group.broadcast([UInt8(fastest)])[0])
-    return BucketChoice(megabytes: sizes[chosen], candidates: sizes, seconds: seconds(start))
-  }
-
-  private static func seconds(_ start: ContinuousClock.Instant) -> Double {
-    let (seconds, attoseconds) = (ContinuousClock.now - start).components
-    return Double(seconds) + Double(attoseconds) * 1e-18
+    return BucketChoice(megabytes: sizes[chosen], candidates: sizes, seconds: clock.seconds)
   }
 
   /// Sizes that differ in the number of buckets they make; up to 32 MB are one bucket of the last.

@@ -2,7 +2,6 @@
 import CKernels
 import CMessagePassing
 import Diagnostics
-import Foundation
 import Tensors
 
 /// How gradients are summed over ranks.
@@ -118,8 +117,8 @@ public final class GradientExchange: @unchecked Sendable {
 
   /// Sums over all shards of all ranks, after all threads have committed all of their shards.
   public func reduce() throws {
-    let start = DispatchTime.now().uptimeNanoseconds
-    defer { addSeconds(since: start) }
+    let clock = Stopwatch()
+    defer { secondsInExchange += clock.seconds }
     precondition(sum.finished == count, "a shard was not committed")
     switch mode {
     case .mpi: try allReduce()
@@ -136,8 +135,8 @@ public final class GradientExchange: @unchecked Sendable {
   /// Sum of the squares of all elements of the reduced gradient, the same bits on every rank: one
   /// partial sum per block in double precision, added in the order of blocks.
   public func globalSumOfSquares() throws -> Double {
-    let start = DispatchTime.now().uptimeNanoseconds
-    defer { addSeconds(since: start) }
+    let clock = Stopwatch()
+    defer { secondsInExchange += clock.seconds }
     var own = owned
     return try partials.withUnsafeMutableBufferPointer { partials in
       for bucket in 0..<layout.bucketCount {
@@ -159,8 +158,8 @@ public final class GradientExchange: @unchecked Sendable {
   /// Gives every rank's slices of a slab of `count` floats to all ranks.
   public func allGatherParameters(_ base: UnsafeMutablePointer<Float>) throws {
     guard group.size > 1 else { return }
-    let start = DispatchTime.now().uptimeNanoseconds
-    defer { addSeconds(since: start) }
+    let clock = Stopwatch()
+    defer { secondsInExchange += clock.seconds }
     try allGatherSlices(
       base, stride: MemoryLayout<Float>.stride, tag: .parameter, "the exchange of parameters"
     ) { layout.owned($0, bucket: $1) }
@@ -233,10 +232,6 @@ public final class GradientExchange: @unchecked Sendable {
 }
 
 extension GradientExchange {
-  private func addSeconds(since start: UInt64) {
-    secondsInExchange += Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
-  }
-
   /// Every bucket after the other, when nothing else is left to do.
   private func exchangeAll() throws {
     guard group.size > 1 else { return }

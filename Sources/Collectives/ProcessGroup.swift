@@ -2,7 +2,6 @@
 import CMessagePassing
 import Conventions
 import Diagnostics
-import Foundation
 
 /// The ranks of a run. Every rank makes the same calls in the same order, from one thread at a time.
 ///
@@ -196,17 +195,17 @@ extension ProcessGroup {
 
   /// Goes on waiting; now ranks ask one another who waits.
   private func waitLong(_ action: String) throws -> Int32 {
-    let start = ProcessInfo.processInfo.systemUptime
+    let clock = Stopwatch()
     let limit = usual.limit(least: shortestUnusualWait, stallTimeout: stallTimeout)
     let place = usual.phase.text.map { "\($0) (\(action))" } ?? action
     var told: String?
     inquiry.begin()
     while true {
       let code = cmp_batch_wait(batch.handle, patience / 10)
-      let now = ProcessInfo.processInfo.systemUptime
+      let now = clock.seconds
       if code != CMP_TIMEOUT {
         if let told {
-          let seconds = Int(now - start + patience)
+          let seconds = Int(now + patience)
           tell("Going on: rank \(rank) on \(hostName) waited \(seconds) s for rank \(told).")
         }
         return code

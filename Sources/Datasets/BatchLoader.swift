@@ -189,10 +189,10 @@ public final class BatchLoader: @unchecked Sendable {
     consumer.taken += 1
     if workerCount > 0 { condition.broadcast() }
     if slot.finished < slot.count {
-      let begin = DispatchTime.now().uptimeNanoseconds
+      let clock = Stopwatch()
       while slot.claimed < slot.count { loadSome(slot, consumer.workspace) }
       while slot.finished < slot.count { condition.wait() }
-      consumer.waitedSeconds += Double(DispatchTime.now().uptimeNanoseconds - begin) * 1e-9
+      consumer.waitedSeconds += clock.seconds
     }
     let failure = slot.failure
     tally.add(slot.bad, replaced: slot.replaced)

@@ -200,12 +200,12 @@ public struct DatasetDownload {
   private struct Progress {
     let say: (String) -> Void
     var done: Int
-    var last = Date()
+    var sinceLast = Stopwatch()
 
     mutating func add(_ count: Int) {
       done += count
-      guard Date().timeIntervalSince(last) > 5 else { return }
-      last = Date()
+      guard sinceLast.seconds > 5 else { return }
+      sinceLast.restart()
       say(String(format: "%.1f MB", Double(done) * 1e-6))
     }
   }

@@ -1,5 +1,5 @@
 // How fast a data set loads, without a model.
-import Foundation
+import Diagnostics
 import Tensors
 
 /// Loads and transforms images one after the other on the calling thread, as a loader's worker does,
@@ -23,7 +23,7 @@ public func measureLoader(
   }
   // Warm-up: buffers grow to their size, files come into the page cache.
   for index in 0..<min(dataset.count, 100) { try load(index, epoch: 0) }
-  let begin = DispatchTime.now().uptimeNanoseconds
+  let clock = Stopwatch()
   var elapsed = 0.0
   var count = 0
   for epoch in 1... {
@@ -32,7 +32,7 @@ public func measureLoader(
     for position in 0..<dataset.count {
       try load(order[position], epoch: epoch)
       count += 1
-      elapsed = Double(DispatchTime.now().uptimeNanoseconds - begin) * 1e-9
+      elapsed = clock.seconds
       if elapsed >= seconds { return Double(count) / elapsed }
     }
   }

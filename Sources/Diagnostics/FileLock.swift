@@ -21,14 +21,14 @@ public final class FileLock: Sendable {
       withIntermediateDirectories: true)
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw Failure.unavailable(errno) }
-    let deadline = Date().addingTimeInterval(seconds)
+    let clock = Stopwatch()
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       let number = errno
       guard number == EWOULDBLOCK || number == EINTR else {
         close(descriptor)
         throw Failure.unavailable(number)
       }
-      guard Date() < deadline else {
+      guard clock.seconds < seconds else {
         let note = FileManager.default.contents(atPath: path) ?? Data()
         close(descriptor)
         throw Failure.taken(owner: String(decoding: note.prefix(200), as: UTF8.self))

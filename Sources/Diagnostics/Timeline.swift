@@ -10,6 +10,7 @@ public final class Timeline: @unchecked Sendable {
     let name: StaticString
     let detail: Int
     let thread: Int
+    /// Nanoseconds since the timeline was made.
     let start: UInt64
     let end: UInt64
   }
@@ -18,16 +19,13 @@ public final class Timeline: @unchecked Sendable {
   public static let exchangeThread = 1000
 
   private let rank: Int
-  private let origin: UInt64
+  private let clock = Stopwatch()
   private let lock = NSLock()
   private var spans: [Span] = []
   private var dropped = 0
 
   /// Time counts from now: call it on all ranks at the same moment, after a barrier.
-  public init(rank: Int) {
-    self.rank = rank
-    origin = DispatchTime.now().uptimeNanoseconds
-  }
+  public init(rank: Int) { self.rank = rank }
 
   /// Runs `body` and records how long it took.
   ///
@@ -36,13 +34,13 @@ public final class Timeline: @unchecked Sendable {
   public func span<R>(
     _ name: StaticString, _ detail: Int, thread: Int = 0, _ body: () throws -> R
   ) rethrows -> R {
-    let start = DispatchTime.now().uptimeNanoseconds
+    let start = clock.nanoseconds
     defer { record(name, detail, thread: thread, from: start) }
     return try body()
   }
 
   private func record(_ name: StaticString, _ detail: Int, thread: Int, from start: UInt64) {
-    let end = DispatchTime.now().uptimeNanoseconds
+    let end = clock.nanoseconds
     lock.lock()
     defer { lock.unlock() }
     guard spans.count < Timeline.capacity else {
@@ -68,7 +66,7 @@ public final class Timeline: @unchecked Sendable {
           + "\"args\":{\"name\":\"\(name)\"}}")
     }
     for span in spans {
-      let start = Double(span.start - min(origin, span.start)) / 1000
+      let start = Double(span.start) / 1000
       let length = Double(span.end - span.start) / 1000
       lines.append(
         "{\"name\":\"\(span.name)\",\"ph\":\"X\",\"pid\":\(rank),\"tid\":\(span.thread),"

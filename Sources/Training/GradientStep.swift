@@ -125,7 +125,7 @@ final class GradientStep {
   ) throws -> StepResult {
     group.phase = index == 0 ? .epochStart(step: step) : .step(step)
     fault?.strikeBefore(step: step, rank: group.rank)
-    let start = ContinuousClock.now
+    let clock = Stopwatch()
     let exchange = replica.exchange
     let exchanged = exchange.secondsInExchange
     let images = batch(index).count
@@ -133,7 +133,7 @@ final class GradientStep {
     // What all ranks start from must be the same; a flipped bit shows here.
     let fingerprint = replica.fingerprint
     let own = Result { try computeShards(step: step, images: images) }
-    let computing = start.secondsUntilNow
+    let computing = clock.seconds
     let waiting = (loader.waitedSeconds - waited) / Double(threads.count)
     let bad = loader.takeBadImages()
     try timeline.span("wait for the exchange", step) { try exchange.reduce() }
@@ -181,7 +181,7 @@ final class GradientStep {
     result.seconds.waiting = (result.computing.max() ?? computing) - computing
     result.seconds.exchange =
       max(exchange.secondsInExchange - exchanged - result.seconds.waiting, 0)
-    result.seconds.total = start.secondsUntilNow
+    result.seconds.total = clock.seconds
     return result
   }
 

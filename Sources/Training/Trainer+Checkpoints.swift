@@ -20,7 +20,7 @@ extension Trainer {
   ///   - reports: what they have told, a run that goes on from there does not tell again.
   func save(_ state: RunState, _ reports: RunReports?) throws {
     group.phase = .checkpoint(afterStep: state.step)
-    defer { triedToSave = .now }
+    defer { sinceSaving.restart() }
     try replica.timeline.span("checkpoint", state.step) { try writeCheckpoint(state, reports) }
   }
 

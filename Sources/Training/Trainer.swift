@@ -21,7 +21,8 @@ public final class Trainer {
   let loaders: [BatchLoader]
   var state: RunState
   var checkpointFailure = FailureNote()
-  var triedToSave = ContinuousClock.now
+  /// Since a checkpoint was last tried.
+  var sinceSaving = Stopwatch()
   /// Of the newest checkpoint that this attempt has written.
   var savedStep: Int?
   /// Of rank 0, on the output folder, to the end of the process.
@@ -113,7 +114,7 @@ public final class Trainer {
     state.finished = false
     reports?.begin()
     while !isAtEnd || hasUnreportedEpoch {
-      let start = ContinuousClock.now
+      let clock = Stopwatch()
       step.startLoading(epoch: state.epoch, fromStep: state.stepInEpoch)
       while state.stepInEpoch < step.perEpoch, !isAtEnd {
         let rate = learningRate(stepInEpoch: state.stepInEpoch)
@@ -127,7 +128,7 @@ public final class Trainer {
         state.secondsWaiting = (state.secondsWaiting ?? 0) + result.secondsWaiting
         try reports?.step(result, state: state, learningRate: rate)
         if result.stopRequested && !isAtEnd {
-          state.secondsInEpoch += start.secondsUntilNow
+          state.secondsInEpoch += clock.seconds
           try save(state, reports)
           return try preempted(state, reports)
         }
@@ -135,14 +136,14 @@ public final class Trainer {
           state.stepInEpoch < step.perEpoch, !isAtEnd
         {
           var resumable = state
-          resumable.secondsInEpoch += start.secondsUntilNow
+          resumable.secondsInEpoch += clock.seconds
           try saveIfPossible(resumable, reports)
         }
       }
       let isWhole = state.stepInEpoch == step.perEpoch
       // Of the last step, which an attempt before this one may have made.
       let rate = learningRate(stepInEpoch: state.stepInEpoch - 1)
-      guard try isWhole ? finishEpoch(start, rate, reports) : stopInMidEpoch(start, rate, reports)
+      guard try isWhole ? finishEpoch(clock, rate, reports) : stopInMidEpoch(clock, rate, reports)
       else { return .preempted }
     }
     try writeTrace()
@@ -180,12 +181,12 @@ public final class Trainer {
 
   private var isTimeForCheckpoint: Bool {
     keepsCheckpoints && configuration.checkpointMinutes > 0
-      && triedToSave.secondsUntilNow >= 60 * configuration.checkpointMinutes
+      && sinceSaving.seconds >= 60 * configuration.checkpointMinutes
   }
 
   /// - Returns: false if the run was asked to stop before the epoch was evaluated.
   private func finishEpoch(
-    _ start: ContinuousClock.Instant, _ rate: Double, _ reports: RunReports?
+    _ clock: Stopwatch, _ rate: Double, _ reports: RunReports?
   ) throws -> Bool {
     var next = state
     next.beginEpoch(state.epoch + 1)
@@ -193,8 +194,8 @@ public final class Trainer {
     let saves =
       isDue(configuration.checkpointEveryEpoch, state.epoch)
       || isDue(configuration.checkpointEvery, state.step) || (endsRun && keepsCheckpoints)
-    guard let (test, weights) = try evaluate(start, saves: saves, reports) else { return false }
-    state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
+    guard let (test, weights) = try evaluate(clock, saves: saves, reports) else { return false }
+    state.epochSeconds.append(state.secondsInEpoch + clock.seconds)
     let isBest = noteBest(test)
     state.schedule.observe(testLoss: test.loss)
     try tellEpoch(rate, test, weights, isBest: isBest, reports)
@@ -209,13 +210,13 @@ public final class Trainer {
   ///
   /// - Returns: false if the run was asked to stop before that.
   private func stopInMidEpoch(
-    _ start: ContinuousClock.Instant, _ rate: Double, _ reports: RunReports?
+    _ clock: Stopwatch, _ rate: Double, _ reports: RunReports?
   ) throws -> Bool {
     var resumable = state
-    resumable.secondsInEpoch += start.secondsUntilNow
-    guard let (test, weights) = try evaluate(start, saves: keepsCheckpoints, reports)
+    resumable.secondsInEpoch += clock.seconds
+    guard let (test, weights) = try evaluate(clock, saves: keepsCheckpoints, reports)
     else { return false }
-    state.epochSeconds.append(state.secondsInEpoch + start.secondsUntilNow)
+    state.epochSeconds.append(state.secondsInEpoch + clock.seconds)
     // A later run forgets this evaluation, and has to find the best weights of whole epochs.
     let isBest = state.bestEpoch == 0 && noteBest(test)
     try tellEpoch(rate, test, weights, isBest: isBest, reports)
@@ -228,14 +229,14 @@ public final class Trainer {
   /// Evaluates the weights that the run is for, which may take long: so a checkpoint is written before.
   ///
   /// - Parameters:
-  ///   - start: of this attempt at the epoch.
+  ///   - clock: of this attempt at the epoch.
   ///   - saves: or else only if the run is asked to stop.
   /// - Returns: with the weights, valid until the next checkpoint; nil if it was; then there is a checkpoint.
   private func evaluate(
-    _ start: ContinuousClock.Instant, saves: Bool, _ reports: RunReports?
+    _ clock: Stopwatch, saves: Bool, _ reports: RunReports?
   ) throws -> (SplitResult, FloatSlab)? {
     var resumable = state
-    resumable.secondsInEpoch += start.secondsUntilNow
+    resumable.secondsInEpoch += clock.seconds
     if saves { try saveIfPossible(resumable, reports) }
     group.phase = .evaluation(afterStep: state.step)
     let weights = try replica.deployedWeights()
@@ -288,13 +289,5 @@ public final class Trainer {
       guard isBest else { return }
       state.bestChecksum = try weightFile.write(weights.base, to: "\(folder)/best.safetensors")
     }
-  }
-}
-
-extension ContinuousClock.Instant {
-  /// Seconds from this instant to now.
-  var secondsUntilNow: Double {
-    let elapsed = duration(to: .now).components
-    return Double(elapsed.seconds) + Double(elapsed.attoseconds) * 1e-18
   }
 }

@@ -1,5 +1,6 @@
 // Time of one gradient exchange, with nothing to compute.
 import Collectives
+import Diagnostics
 import Tensors
 
 enum ExchangeBenchmark {
@@ -23,12 +24,12 @@ enum ExchangeBenchmark {
         exchange.commit(shard: shard)
       }
       try group.barrier()
-      let start = ContinuousClock.now
+      let clock = Stopwatch()
       try exchange.reduce()
       _ = try exchange.globalSumOfSquares()
       try exchange.allGatherParameters(parameters.base)
       try group.barrier()
-      return start.secondsUntilNow
+      return clock.seconds
     }.dropFirst().map { $0 }
     let sent = Double(exchange.bytesSent / (repetitions + 1))
     return (seconds, Int(try group.allGather([sent]).map { $0[0] }.max() ?? sent))

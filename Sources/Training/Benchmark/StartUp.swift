@@ -30,19 +30,19 @@ struct StartUp {
     let images = BenchmarkImages(
       count: given.batchSize, side: given.model.imageSize, classes: given.model.numClasses)
     try group.barrier()
-    let start = ContinuousClock.now
+    let clock = Stopwatch()
     var c = given
     try Agreement.checkRun(group, c, data: [])
     _ = try c.settleBuckets(group)
     let replica = try Replica(c, group: group)
-    let model = start.secondsUntilNow
+    let model = clock.seconds
     let loader = DataSetup.loader(images, c, training: true)
     defer { loader.stop() }
     let step = GradientStep(group: group, replica: replica, loader: loader, configuration: c)
     step.startLoading(epoch: 1, fromStep: 0)
-    let ready = start.secondsUntilNow
+    let ready = clock.seconds
     _ = try step.run(step: 1, batch: 0, learningRate: 1e-4)
-    let done = start.secondsUntilNow
+    let done = clock.seconds
     let all = try group.allGather([
       before, before + model, before + ready, done - ready, Double(MemoryUse.peak),
       Double(try Self.engineMemory(c, replica)),

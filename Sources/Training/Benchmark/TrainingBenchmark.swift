@@ -103,10 +103,10 @@ final class TrainingBenchmark {
     ProductMeter.turn(on: true)
     let before = engineSeconds
     try group.barrier()
-    let start = ContinuousClock.now
+    let clock = Stopwatch()
     let result = try takeStep()
     try group.barrier()
-    let seconds = start.secondsUntilNow
+    let seconds = clock.seconds
     let used = engineSeconds
     ProductMeter.turn(on: false)
 
@@ -139,12 +139,12 @@ final class TrainingBenchmark {
   /// Operations per second and thread of as many bare products as a step has, on all ranks at once.
   private func replayedRate() throws -> Double {
     try group.barrier()
-    let start = ContinuousClock.now
+    let clock = Stopwatch()
     try threads.run { [self] thread in
       for _ in 0..<replayPasses { _ = replays[thread].run() }
     }
     try group.barrier()
-    return Double(replayPasses * replays[0].operations) / start.secondsUntilNow
+    return Double(replayPasses * replays[0].operations) / clock.seconds
   }
 
   private var engineSeconds: EngineSeconds {

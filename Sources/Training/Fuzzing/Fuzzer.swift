@@ -100,12 +100,12 @@ private final class FuzzWatch: Sendable {
 
   private func watch() {
     var last = -1
-    var since = ContinuousClock.now
+    var clock = Stopwatch()
     while !stopped.load(ordering: .relaxed) {
       Thread.sleep(forTimeInterval: 0.2)
       let now = current.load(ordering: .relaxed)
-      if now != last { (last, since) = (now, .now) }
-      guard now >= 0, since.secondsUntilNow > Double(Fuzzer.secondsLimit) else { continue }
+      if now != last { (last, clock) = (now, Stopwatch()) }
+      guard now >= 0, clock.seconds > Double(Fuzzer.secondsLimit) else { continue }
       let text =
         "Error: \(name) --first \(now) --runs 1 takes longer than \(Fuzzer.secondsLimit) s."
       say(text)

@@ -25,10 +25,10 @@ final class RunReports {
   private var speed = SpeedMeter()
   private var progress: ProgressLine
   private var pace: RankPace
-  private var paceWindow = ContinuousClock.now
+  private var paceWindow = Stopwatch()
   /// The slow rank that has been named in this epoch.
   private var namedRank: Int?
-  private var lastStatus = ContinuousClock.now
+  private var sinceStatus = Stopwatch()
   private var replacedInEvaluation = 0
 
   /// - Parameters:
@@ -167,7 +167,7 @@ final class RunReports {
     }
     noteStep()
     pace.add(result.computing, step: state.step)
-    if paceWindow.secondsUntilNow > 60 { try notePace(state) }
+    if paceWindow.seconds > 60 { try notePace(state) }
     guard state.step % configuration.logEvery == 0 else { return }
     try tell(
       .step(
@@ -180,14 +180,14 @@ final class RunReports {
 
   /// Once a second, for whoever looks after the run. A full disk must not end it here.
   private func noteStep() {
-    guard lastStatus.secondsUntilNow > 1 else { return }
+    guard sinceStatus.seconds > 1 else { return }
     try? status(.running).write(to: statusPath, durable: false)
-    lastStatus = .now
+    sinceStatus.restart()
   }
 
   /// Names a rank that holds up the others.
   private func notePace(_ state: RunState) throws {
-    paceWindow = .now
+    paceWindow.restart()
     guard let slow = pace.close(), slow.rank != namedRank else { return }
     namedRank = slow.rank
     try tell(
