@@ -50,22 +50,23 @@ let package = Package(
 
     stage("Diagnostics", []),
     stage("Conventions", []),
+    stage("Files", ["CXXHash", "Diagnostics"]),
     stage("Tensors", ["CKernels", "COpenBLAS", "Diagnostics"]),
-    stage("TensorFiles", ["CXXHash", "Diagnostics"]),
+    stage("TensorFiles", ["Files", "Diagnostics"]),
     stage(
       "Datasets",
       [
-        "Tensors", "CKernels", "CJPEGDecoding", "CTurboJPEG", "CPNG", "CXXHash", "Diagnostics",
+        "Tensors", "Files", "CKernels", "CJPEGDecoding", "CTurboJPEG", "CPNG", "Diagnostics",
       ]),
-    stage("Models", ["Tensors", "TensorFiles", "CKernels", "Diagnostics"]),
+    stage("Models", ["Tensors", "TensorFiles", "Files", "CKernels", "Diagnostics"]),
     stage("Collectives", ["Tensors", "CKernels", "CMessagePassing", "Conventions", "Diagnostics"]),
     stage("Optimizers", ["Tensors", "CKernels", "Diagnostics"]),
-    stage("Reports", ["TensorFiles", "Diagnostics"]),
+    stage("Reports", ["Files", "Diagnostics"]),
     stage(
       "Training",
       [
-        "Tensors", "TensorFiles", "Datasets", "Models", "Collectives", "Optimizers", "Reports",
-        "CKernels", "Conventions", "Diagnostics",
+        "Tensors", "TensorFiles", "Files", "Datasets", "Models", "Collectives", "Optimizers",
+        "Reports", "CKernels", "Conventions", "Diagnostics",
       ]),
     .executableTarget(
       name: "convnn",
@@ -81,7 +82,7 @@ let package = Package(
       resources: [.embedInCode("look-around.sh")], swiftSettings: strict),
 
     .target(
-      name: "TestSupport", dependencies: ["TensorFiles", "Tensors", "Diagnostics"],
+      name: "TestSupport", dependencies: ["Tensors", "Diagnostics"],
       path: "Tests/TestSupport", swiftSettings: strict),
     suite("DiagnosticsTests", ["Diagnostics"]),
     // Files of CKernels, compiled once more: for CPUs that lack what they are for.
@@ -90,17 +91,18 @@ let package = Package(
       cSettings: strictC + [.headerSearchPath("shim")]),
     suite("KernelsTests", ["CKernels", "EmulatedKernels"]),
     suite("TensorsTests", ["Tensors", "CKernels"]),
+    suite("FilesTests", ["Files", "Diagnostics"]),
     suite("TensorFilesTests", ["TensorFiles", "Diagnostics"]),
     .target(
       name: "CJPEGEncoding", dependencies: ["CLibJPEG"], path: "Tests/CJPEGEncoding",
       cSettings: strictC),
-    suite("DatasetsTests", ["Datasets", "Tensors", "TensorFiles", "CKernels", "CJPEGEncoding"]),
+    suite("DatasetsTests", ["Datasets", "Tensors", "Files", "CKernels", "CJPEGEncoding"]),
     suite("ModelsTests", ["Models", "Tensors", "TensorFiles", "CKernels"]),
     suite(
       "CollectivesTests",
       ["Collectives", "Tensors", "CMessagePassing", "CKernels", "Diagnostics"]),
     suite("OptimizersTests", ["Optimizers", "Tensors", "CKernels"]),
-    suite("ReportsTests", ["Reports", "TensorFiles", "Diagnostics"]),
+    suite("ReportsTests", ["Reports", "Diagnostics"]),
     suite(
       "TrainingTests",
       [
@@ -108,7 +110,7 @@ let package = Package(
         "Tensors", "Diagnostics",
       ]),
     suite("LauncherTests", ["Launcher", "Reports", "Conventions", "Diagnostics"]),
-    suite("ConvnnTests", ["convnn", "Training", "Models", "Datasets", "TensorFiles"]),
+    suite("ConvnnTests", ["convnn", "Training", "Models", "Datasets", "TensorFiles", "Files"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 // CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in memory: the binary layout, or torchvision's folders.
 import CKernels
 import Diagnostics
+import Files
 import Foundation
 
 /// Names and sizes of the two CIFAR data sets.
@@ -61,7 +62,7 @@ public final class CIFARDataset: Dataset {
     var pixels: [UInt8] = []
     var labels: [UInt8] = []
     var files: [(name: String, first: Int)] = []
-    let hash = DataHash()
+    let hash = XXH3()
     for file in isBinary ? variant.binaryFiles(split) : variant.pickleFiles(split) {
       let filePath = folder + "/" + file
       let bytes = try readDataFile(filePath, advice: advice)
@@ -86,7 +87,7 @@ public final class CIFARDataset: Dataset {
     name = variant.rawValue
     self.split = split
     statistics = variant == .cifar10 ? .cifar10 : .cifar100
-    fingerprint = hash.text
+    fingerprint = hash.hex
     self.pixels = pixels
     self.labels = labels
     self.files = files

@@ -1,6 +1,7 @@
 // ImageNet-style data: train/<class>/* and val/<class>/*, or the original archive's flat val folder
 // with its ground-truth file.
 import Diagnostics
+import Files
 import Foundation
 import Synchronization
 
@@ -71,10 +72,10 @@ public final class ImageFolderDataset: Dataset {
     guard index.count > 0 else {
       throw RunError.data("\(root) holds no images (.JPEG, .jpg, .jpeg or .png).")
     }
-    let hash = DataHash()
+    let hash = XXH3()
     for name in classNames { hash.add(name) }
     index.add(to: hash)
-    fingerprint = hash.text
+    fingerprint = hash.hex
   }
 
   /// The same number of other classes, or the same in another order, would give wrong accuracies.

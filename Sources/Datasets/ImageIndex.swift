@@ -1,5 +1,6 @@
 // Which images a folder holds: the 1.28 million names of ImageNet in 12 MB, as a string each would
 // take 80 MB on every rank.
+import Files
 import Foundation
 
 /// File names with the class of each, in the order of classes and names.
@@ -70,7 +71,7 @@ struct ImageIndex: Sendable {
   }
 
   /// Changes with every name, label and their order.
-  func add(to hash: DataHash) {
+  func add(to hash: XXH3) {
     hash.add(UInt64(count))
     codes.withUnsafeBytes { hash.add($0) }
     runs.withUnsafeBytes { hash.add($0) }

@@ -1,6 +1,7 @@
 // Indices of big image folders, kept between runs and shared by the ranks of a host. A cache that
 // cannot be read, written or trusted only costs the time to list the folder again.
 import Diagnostics
+import Files
 import Foundation
 
 /// Keeps indices in a folder of the user's, one file for each image folder.
@@ -37,7 +38,7 @@ struct IndexCache: Sendable {
 
     /// - Returns: nil when a folder cannot be looked at; listing it will tell why.
     init?(root: String, classNames: [String], present: [String]) {
-      let hash = DataHash()
+      let hash = XXH3()
       var latest = 0.0
       for name in classNames { hash.add(name) }
       for path in [root] + present.map({ root + "/" + $0 }) {
@@ -84,14 +85,14 @@ struct IndexCache: Sendable {
 
   /// Hosts that share a home may each have a folder of that name on a disk of their own.
   func file(_ root: String) -> String {
-    let hash = DataHash()
+    let hash = XXH3()
     hash.add(root)
     var information = stat()
     if stat(root, &information) == 0 {
       hash.add(UInt64(information.st_dev))
       hash.add(UInt64(information.st_ino))
     }
-    return folder + "/index-" + hash.text
+    return folder + "/index-" + hash.hex
   }
 
   private static let magic = Data("convnn image index 2\n".utf8)
@@ -112,12 +113,10 @@ struct IndexCache: Sendable {
   }
 
   private static func checksum(_ data: Data) -> UInt64 {
-    let hash = DataHash()
-    data.withUnsafeBytes { hash.add($0) }
-    return hash.value
+    data.withUnsafeBytes { XXH3.value(of: $0) }
   }
 
-  /// All or nothing, and no error: under a name of its own first, then renamed.
+  /// All or nothing, and no error.
   private func write(_ index: ImageIndex, _ fingerprint: Fingerprint, to path: String) {
     let body = index.encoded
     var data = IndexCache.magic
@@ -125,17 +124,7 @@ struct IndexCache: Sendable {
       withUnsafeBytes(of: number) { data.append(contentsOf: $0) }
     }
     data.append(body)
-    var template = Array((path + ".XXXXXX").utf8CString)
-    let descriptor = mkstemp(&template)
-    guard descriptor >= 0 else { return }
-    let temporary = String(
-      decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    guard (try? handle.write(contentsOf: data)) != nil, fsync(descriptor) == 0,
-      rename(temporary, path) == 0
-    else {
-      unlink(temporary)
-      return
-    }
+    // The names of a user's images are nobody else's business.
+    try? AtomicFile.write(data, to: path, permissions: 0o600)
   }
 }

@@ -1,5 +1,6 @@
 // `shapes`: a colour data set of ten classes that is drawn, not read. Image i is a pure function of
 // i and the size, so every host and every seed of training sees the same images.
+import Files
 import Foundation
 import Tensors
 
@@ -53,14 +54,14 @@ public final class ShapesDataset: Dataset {
     imageSize = size
     // Disjoint ranges of image numbers, whatever the counts.
     firstImage = split == .train ? 0 : 1 << 30
-    let hash = DataHash()
+    let hash = XXH3()
     let image = ImageBuffer()
     hash.add("shapes \(split.rawValue) \(size) \(self.count)")
     for i in 0..<min(10, self.count) {
       _ = drawShape(number: firstImage + i, size: size, into: image)
       image.bytes.withUnsafeBytes { hash.add($0) }
     }
-    fingerprint = hash.text
+    fingerprint = hash.hex
   }
 
   public func load(

@@ -1,5 +1,5 @@
 // Where every parameter lies in the slabs of parameters, gradients and moments.
-import TensorFiles
+import Files
 import Tensors
 
 /// One tensor's place in a slab.
@@ -102,7 +102,7 @@ public struct ParameterLayout: Sendable {
   /// that models with different layers start from the same values wherever they have the same tensors.
   public func initialize(_ parameters: UnsafeMutablePointer<Float>, seed: UInt64) {
     for place in places {
-      let key = Array(place.spec.name.utf8).withUnsafeBytes { Checksum.value(of: $0) }
+      let key = Array(place.spec.name.utf8).withUnsafeBytes { XXH3.value(of: $0) }
       let sequence = RandomSequence(
         seed: seed, purpose: .initialization, item: Int(key & 0xFFFF_FFFF))
       let target = parameters + place.offset

@@ -1,7 +1,7 @@
 // TensorBoard's file of scalars, events.out.tfevents.*: records of TFRecord, each a protobuf `Event`.
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 /// A file of scalars that grows record by record, each flushed; what a crash leaves of a last one is no
 /// harm to readers.

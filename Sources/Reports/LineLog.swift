@@ -1,7 +1,7 @@
 // Text files that grow with a run: metrics and results.
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 /// A text file that grows line by line, each line flushed.
 public final class LineLog {

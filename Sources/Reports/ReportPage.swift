@@ -1,6 +1,6 @@
 // report.html: a run on one page, in one file that needs no other.
+import Files
 import Foundation
-import TensorFiles
 
 /// What the page tells beside `metrics.jsonl`.
 public struct ReportPage: Sendable {

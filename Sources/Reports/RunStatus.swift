@@ -1,7 +1,7 @@
 // What a run is doing, for scripts and schedulers.
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 /// What `status.json` tells.
 public struct RunStatus: Equatable, Sendable {

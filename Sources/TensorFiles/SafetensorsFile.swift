@@ -1,5 +1,6 @@
 // The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes.
 import Diagnostics
+import Files
 import Foundation
 
 /// One tensor of a file.

@@ -1,7 +1,7 @@
 // Checkpoints: folders that are whole or not there.
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 /// The folder `checkpoints` of a run, with one folder `step-00001234` per checkpoint. While one is
 /// written it is `step-….partial`; one that is being replaced is `step-….old` until its successor has

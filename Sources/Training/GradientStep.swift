@@ -4,7 +4,6 @@ import Datasets
 import Diagnostics
 import Models
 import Optimizers
-import TensorFiles
 import Tensors
 
 /// What a step tells the run.

@@ -1,7 +1,7 @@
 // One run at a time in an output folder.
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 extension Trainer {
   /// Keeps other runs out of the output folder while this process lives, and removes what killed ones have

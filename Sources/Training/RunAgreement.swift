@@ -2,8 +2,8 @@
 import CKernels
 import Collectives
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 import Tensors
 
 extension Agreement {
@@ -41,6 +41,6 @@ extension Agreement {
     ck_softmax_rows(&product, side, side, side, 1)
     var (normal, mean, rstd) = (a, [Float](repeating: 0, count: side), a)
     ck_layernorm(&normal, &mean, &rstd, product, a, a, side, side, side, side, 1e-5)
-    return normal.withUnsafeBytes { Checksum.hex(of: Data($0)) }
+    return normal.withUnsafeBytes { Checksum.hex(of: [$0]) }
   }
 }

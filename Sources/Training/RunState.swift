@@ -1,8 +1,8 @@
 // Where a run stands between two steps.
 import Diagnostics
+import Files
 import Foundation
 import Optimizers
-import TensorFiles
 import Tensors
 
 /// With the weights, their average and the optimizer's moments, everything needed to go on; it names no rank, so any

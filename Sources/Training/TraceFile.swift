@@ -1,8 +1,8 @@
 // `trace.json`: the timelines of all ranks in one file.
 import Collectives
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 extension ProcessGroup {
   /// Writes every rank's timeline to `path` of rank 0, in the Chrome trace format (chrome://tracing,

@@ -4,7 +4,6 @@ import Diagnostics
 import Foundation
 import Optimizers
 import Reports
-import TensorFiles
 import Tensors
 
 extension Trainer {

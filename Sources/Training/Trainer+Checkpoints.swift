@@ -1,6 +1,7 @@
 // Saving a run.
 import Collectives
 import Diagnostics
+import Files
 import Foundation
 import Optimizers
 import Reports

@@ -1,6 +1,7 @@
 // Going on from a checkpoint.
 import Collectives
 import Diagnostics
+import Files
 import Foundation
 import Optimizers
 import Reports

@@ -1,7 +1,7 @@
 // All ranks must hold the same weights: a bit that has flipped on one of them shows here.
 import Collectives
 import Diagnostics
-import TensorFiles
+import Files
 import Tensors
 
 extension Replica {
@@ -11,7 +11,7 @@ extension Replica {
 
 /// In numbers that a gather carries exactly.
 func weightFingerprint(_ weights: FloatSlab) -> [Double] {
-  let sum = Checksum.value(
+  let sum = XXH3.value(
     of: UnsafeRawBufferPointer(start: weights.base, count: weights.count * 4))
   return [Double(UInt32(truncatingIfNeeded: sum)), Double(sum >> 32)]
 }

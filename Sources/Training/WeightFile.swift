@@ -1,6 +1,7 @@
 // Weights as safetensors files with the reference's names.
 import Datasets
 import Diagnostics
+import Files
 import Foundation
 import Models
 import TensorFiles

@@ -1,4 +1,5 @@
 // `--ema_decay`: what is evaluated and written is the average of the weights, on any number of ranks.
+import Files
 import Foundation
 import TensorFiles
 import TestSupport

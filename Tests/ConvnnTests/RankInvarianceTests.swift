@@ -1,6 +1,6 @@
 // The promise: the same bits on any number of ranks and threads, killed and resumed or not.
+import Files
 import Foundation
-import TensorFiles
 import Tensors
 import TestSupport
 import Testing

@@ -185,6 +185,8 @@ import Testing
     #expect(first.names == second.names)
     // Nothing but the index and its lock is left.
     #expect(try FileManager.default.contentsOfDirectory(atPath: cacheFolder.path).count == 2)
+    var information = stat()
+    #expect(stat(cache().file(root), &information) == 0 && information.st_mode & 0o077 == 0)
   }
 
   @Test("any change of a folder is noticed") func stale() throws {

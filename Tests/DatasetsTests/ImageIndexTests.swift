@@ -1,4 +1,5 @@
 // The compact list of file names, beside a plain array of strings.
+import Files
 import Foundation
 import TestSupport
 import Testing
@@ -42,7 +43,7 @@ import Testing
   }
 
   func hash(_ index: ImageIndex) -> UInt64 {
-    let hash = DataHash()
+    let hash = XXH3()
     index.add(to: hash)
     return hash.value
   }

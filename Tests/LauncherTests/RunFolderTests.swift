@@ -59,15 +59,21 @@ import Testing
 
   @Test("a folder where nothing new can be made is no end of the launcher") func noRoom() throws {
     try begin()
-    try write("report.html", "as it was")
+    try write("report.html", "<title>x: running</title>")
+    let full = try folder.makeTightFolder(names: "status.json".count)
     for name in ["status.json", "report.html"] {
-      // In the way of the temporary file, as a full disk would be.
-      try FileManager.default.createDirectory(
-        atPath: "\(folder.path)/.\(name).\(getpid()).partial", withIntermediateDirectories: false)
+      try text(name).write(toFile: "\(full)/\(name)", atomically: false, encoding: .utf8)
     }
-    run.markAsFailed(.stalled, "why")
-    #expect(run.state == .failed)
-    #expect(try text("report.html") == "as it was")
+    for path in [full, folder.path] {
+      let run = RunFolder(path: path, patience: 0.1)
+      run.markAsFailed(.stalled, "why")
+      #expect(run.state == .failed)
+    }
+    #expect(
+      FileManager.default.contents(atPath: full + "/report.html")
+        == Data("<title>x: running</title>".utf8))
+    // With room it would have been another text.
+    #expect(try text("report.html") == "<title>x: failed</title>")
   }
 
   @Test("a run that lives is left alone") func inUse() throws {

@@ -52,17 +52,14 @@ import Testing
 
   @Test("where no other file can be made the status is still the newest") func noRoom() throws {
     let folder = try TemporaryFolder()
-    let path = folder.path + "/status.json"
+    let path = try folder.makeTightFolder(names: "status.json".count) + "/status.json"
     func write(_ state: RunStatus.State, _ reason: String) throws {
       try RunStatus(state, step: 1, epoch: 1, exitCode: .configuration, reason: reason)
         .write(to: path)
     }
-    // In the way of the temporary file, as a full disk would be.
-    let obstacle = folder.path + "/.status.json.\(getpid()).partial"
-    try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
     #expect(throws: RunError.self) { try write(.running, "") }
     #expect(!FileManager.default.fileExists(atPath: path))
-    try folder.write("status.json", Array("{\"state\":\"running\"}\n".utf8))
+    try Data("{\"state\":\"running\"}\n".utf8).write(to: URL(fileURLWithPath: path))
     for reason in ["a long reason, longer than what was there", "short"] {
       try write(.failed, reason)
       let text = try text(path)

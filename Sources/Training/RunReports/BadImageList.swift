@@ -2,8 +2,8 @@
 import Collectives
 import Datasets
 import Diagnostics
+import Files
 import Foundation
-import TensorFiles
 
 extension ProcessGroup {
   /// What all ranks have met, each image once, by index; all ranks call it together.

@@ -1,9 +1,9 @@
 // The files of a run that are made of what metrics.jsonl holds: report.html and TensorBoard's. A run does not end
 // for want of them.
 import Diagnostics
+import Files
 import Foundation
 import Reports
-import TensorFiles
 
 /// report.html.
 struct RunPage {

@@ -1,10 +1,10 @@
 // What rank 0 tells of a run: the files in the output folder and the lines on stderr.
 import Collectives
 import Diagnostics
+import Files
 import Foundation
 import Models
 import Reports
-import TensorFiles
 import Tensors
 
 final class RunReports {

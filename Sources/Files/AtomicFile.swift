@@ -3,19 +3,20 @@ import Diagnostics
 import Foundation
 
 public enum AtomicFile {
-  /// Writes beside `path` under a temporary name, syncs it, renames it over `path` and syncs the folder.
+  /// Writes beside `path` under a temporary name, syncs it, renames it over `path` and syncs the folder. Others,
+  /// of this host or another, may do so at the same time.
   ///
-  /// - Parameter durable: false leaves the syncing out: after a power failure the file may be empty.
+  /// - Parameters:
+  ///   - durable: false leaves the syncing out: after a power failure the file may be empty.
+  ///   - permissions: of the file, less what the process's mask takes.
   /// - Throws: `RunError` (configuration) naming the file and the system's reason; `path` is then as it
   ///   was and the temporary file is gone.
   public static func write(
-    to path: String, durable: Bool = true, _ body: (FileHandle) throws -> Void
+    to path: String, durable: Bool = true, permissions: mode_t = 0o644,
+    _ body: (FileHandle) throws -> Void
   ) throws {
-    let url = URL(fileURLWithPath: path)
-    let folder = url.deletingLastPathComponent().path
-    let temporary = "\(folder)/.\(url.lastPathComponent).\(getpid()).partial"
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw failure(path) }
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    let (descriptor, temporary) = try makeTemporary(for: path, in: folder, permissions)
     do {
       let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
       do {
@@ -34,8 +35,26 @@ public enum AtomicFile {
     }
   }
 
-  public static func write(_ data: Data, to path: String, durable: Bool = true) throws {
-    try write(to: path, durable: durable) { try $0.write(contentsOf: data) }
+  public static func write(
+    _ data: Data, to path: String, durable: Bool = true, permissions: mode_t = 0o644
+  ) throws {
+    try write(to: path, durable: durable, permissions: permissions) {
+      try $0.write(contentsOf: data)
+    }
+  }
+
+  /// A new file, open for writing: .NAME.NUMBER.partial
+  private static func makeTemporary(
+    for path: String, in folder: String, _ permissions: mode_t
+  ) throws -> (descriptor: Int32, path: String) {
+    let name = URL(fileURLWithPath: path).lastPathComponent
+    while true {
+      // Not the process's number: hosts that share the folder may have equal ones.
+      let temporary = "\(folder)/.\(name).\(UInt32.random(in: 0 ... .max)).partial"
+      let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
+      if descriptor >= 0 { return (descriptor, temporary) }
+      guard errno == EEXIST else { throw failure(path) }
+    }
   }
 
   /// Makes renames and new names in a folder durable.
@@ -51,7 +70,6 @@ public enum AtomicFile {
   public static func removeLeftovers(in folder: String) {
     let files = FileManager.default
     for name in (try? files.contentsOfDirectory(atPath: folder)) ?? [] {
-      // .NAME.PROCESS.partial
       guard name.wholeMatch(of: /\..+\.[0-9]+\.partial/) != nil else { continue }
       // Leaves folders alone.
       unlink("\(folder)/\(name)")

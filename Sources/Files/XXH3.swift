@@ -1,9 +1,8 @@
-// XXH3-64 over the pieces of a data set, for the check that all hosts hold the same data.
+// XXH3 with 64 bits, faster than XXH64: for what is compared between ranks, hosts or runs, and for keys.
 import CXXHash
-import Foundation
 
-/// 64-bit hash of everything added, in order (XXH3, Collet; not cryptographic).
-public final class DataHash {
+/// Hash of everything added, in order (Collet; not cryptographic).
+public final class XXH3 {
   private let state: OpaquePointer
 
   public init() {
@@ -32,9 +31,11 @@ public final class DataHash {
 
   public var value: UInt64 { XXH3_64bits_digest(state) }
 
-  /// 16 hexadecimal digits.
-  public var text: String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
+  /// `value` in 16 digits.
+  public var hex: String { hexadecimal(value) }
+
+  /// As of an `XXH3` to which `bytes` alone were added.
+  public static func value(of bytes: UnsafeRawBufferPointer) -> UInt64 {
+    XXH3_64bits(bytes.baseAddress, bytes.count)
   }
 }

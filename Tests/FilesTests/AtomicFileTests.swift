@@ -1,10 +1,9 @@
 // A file is the old one or the whole new one; failures leave nothing behind and name the file.
 import Diagnostics
+import Files
 import Foundation
 import TestSupport
 import Testing
-
-@testable import TensorFiles
 
 @Suite("Atomic files") struct AtomicFileTests {
   private struct Mishap: Error {}
@@ -48,14 +47,31 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["file"])
   }
 
-  @Test("what a killed writer left does not disturb") func leftover() throws {
+  @Test("of many writers at once one comes last, whole") func together() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/file"
-    for process in ["1", "\(getpid())"] {
-      try folder.write(".file.\(process).partial", Array("a longer half-written text".utf8))
+    let texts = (0..<8).map { String(repeating: "\($0)", count: 1 + $0 * 10_000) }
+    nonisolated(unsafe) var failures = 0
+    let lock = NSLock()
+    DispatchQueue.concurrentPerform(iterations: 200) { number in
+      do { try AtomicFile.write(Data(texts[number % 8].utf8), to: path, durable: false) } catch {
+        lock.withLock { failures += 1 }
+      }
     }
-    try AtomicFile.write(Data("new".utf8), to: path)
-    #expect(contents(path) == "new")
+    #expect(failures == 0)
+    #expect(contents(path).map(texts.contains) == true)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["file"])
+  }
+
+  @Test("others may read a file, unless they may not", arguments: [0o644, 0o600] as [mode_t])
+  func permissions(_ permissions: mode_t) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/file"
+    try AtomicFile.write(Data(), to: path, permissions: permissions)
+    var information = stat()
+    #expect(stat(path, &information) == 0)
+    #expect(information.st_mode & 0o777 & ~permissions == 0)
+    #expect(information.st_mode & 0o600 == 0o600)
   }
 
   @Test("leftovers go, and nothing else does") func leftovers() throws {
@@ -80,17 +96,5 @@ import Testing
     let error = #expect(throws: RunError.self) { try AtomicFile.write(Data("x".utf8), to: path) }
     #expect(error?.message.contains("could not be written") == true)
     #expect(error?.message.split(separator: "\n").count ?? 9 <= 6)
-  }
-
-  @Test("checksums are XXH64's") func checksum() throws {
-    // Values of the algorithm's specification for the empty input and seed 0, and of `xxhsum -H64`.
-    #expect(Checksum.hex(of: Data()) == "ef46db3751d8e999")
-    #expect(Checksum.hex(of: Data("abc".utf8)) == "44bc2cf5ad770999")
-    let folder = try TemporaryFolder()
-    // Longer than one piece of reading.
-    let bytes = (0..<3_000_001).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }
-    let path = try folder.write("file", bytes)
-    #expect(try Checksum.hex(ofFile: path) == Checksum.hex(of: Data(bytes)))
-    #expect(throws: RunError.self) { try Checksum.hex(ofFile: folder.path + "/nowhere") }
   }
 }
