@@ -85,6 +85,8 @@ public final class BatchLoader: @unchecked Sendable {
   public let maximumBatch: Int
   /// Images 2i and 2i + 1 of a request are mixed; an odd last one is not.
   public let mixing: ImageMixing?
+  /// Nil: an epoch has every image once.
+  public let views: RepeatedViews?
   public let badImagePolicy: BadImagePolicy
   private let imageFloats: Int
   private let depth: Int
@@ -121,13 +123,15 @@ public final class BatchLoader: @unchecked Sendable {
   ///   - workers: background threads; nil chooses one for data that must be decoded, else none.
   public init(
     dataset: any Dataset, transform: ImageTransform, shuffle: Bool, maximumBatch: Int,
-    mixing: ImageMixing? = nil, workers: Int? = nil, badImagePolicy: BadImagePolicy = .stop
+    mixing: ImageMixing? = nil, views: RepeatedViews? = nil, workers: Int? = nil,
+    badImagePolicy: BadImagePolicy = .stop
   ) {
     self.dataset = dataset
     self.transform = transform
     self.shuffle = shuffle
     self.maximumBatch = maximumBatch
     self.mixing = mixing
+    self.views = views
     workerCount = workers ?? (dataset.isSlow ? 1 : 0)
     depth = workerCount == 0 ? 1 : 3
     imageFloats = 3 * transform.size * transform.size
@@ -230,7 +234,8 @@ public final class BatchLoader: @unchecked Sendable {
       precondition(request.positions.count <= maximumBatch)
       if orders[request.epoch] == nil {
         orders[request.epoch] = EpochOrder(
-          count: dataset.count, seed: transform.seed, epoch: request.epoch, shuffle: shuffle)
+          count: dataset.count, seed: transform.seed, epoch: request.epoch, shuffle: shuffle,
+          views: views)
       }
       consumer.slots[consumer.begun % depth].begin(request)
       consumer.begun += 1
@@ -251,9 +256,10 @@ public final class BatchLoader: @unchecked Sendable {
     var replaced = 0
     for i in images where failure == nil {
       let known = bad.count
+      let position = request.positions.lowerBound + i
       do {
         slot.labels[i] = try load(
-          order[request.positions.lowerBound + i], epoch: request.epoch, workspace,
+          order[position], view: order.view(at: position), epoch: request.epoch, workspace,
           out: slot.images.base + i * imageFloats, bad: &bad)
       } catch {
         failure = (i, error)
@@ -288,18 +294,22 @@ public final class BatchLoader: @unchecked Sendable {
 
   /// Image `index`, or by the policy the one that stands in for it: the first usable one of a
   /// sequence that is a function of (seed, epoch, index).
+  ///
+  /// - Parameter view: which of several views, that differ in what is random.
   private func load(
-    _ index: Int, epoch: Int, _ workspace: LoadWorkspace, out: UnsafeMutablePointer<Float>,
+    _ index: Int, view: Int, epoch: Int, _ workspace: LoadWorkspace,
+    out: UnsafeMutablePointer<Float>,
     bad: inout [BadImage]
   ) throws -> Int32 {
     var at = index
     for attempt in 0... {
+      let key = at + view * dataset.count
       do {
         let label = try dataset.load(at, into: workspace.image) {
-          transform.region(width: $0, height: $1, epoch: epoch, index: at)
+          transform.region(width: $0, height: $1, epoch: epoch, index: key)
         }
         transform.apply(
-          workspace.image, epoch: epoch, index: at, workspace: workspace.transform, out: out)
+          workspace.image, epoch: epoch, index: key, workspace: workspace.transform, out: out)
         return label
       } catch let error as ImageError {
         let image = BadImage(index: at, source: dataset.source(of: at), reason: error.reason)

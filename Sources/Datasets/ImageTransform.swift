@@ -112,7 +112,10 @@ public struct ImageTransform: Sendable {
     return (whole, w, h, PixelRectangle(x: x, y: y, width: size, height: size))
   }
 
-  /// Writes planes [3, size, size] of image `index` in `epoch` (the key of all that is random).
+  /// Writes planes [3, size, size] of an image.
+  ///
+  /// - Parameters: `epoch` and `index` are the key of all that is random: the image's number, and beyond their count
+  ///   those of further views.
   public func apply(
     _ image: ImageBuffer, epoch: Int, index: Int, workspace: Workspace,
     out: UnsafeMutablePointer<Float>

@@ -51,7 +51,9 @@ enum DataSetup {
       dataset: dataset, transform: transform(dataset, c, training: training),
       shuffle: training && c.shuffle,
       maximumBatch: mixing != nil && isOdd ? 2 * c.resolvedMicroBatch : c.resolvedMicroBatch,
-      mixing: mixing, workers: c.workers, badImagePolicy: c.badImages)
+      mixing: mixing,
+      views: training ? RepeatedViews(times: c.augmentationRepeats, batch: c.batchSize) : nil,
+      workers: c.workers, badImagePolicy: c.badImages)
   }
 }
 

@@ -78,7 +78,7 @@ import Testing
     "LocalAttention", "NeighborhoodAttention",
     "SparseAttention --sparse_mode local --sparse_context_window 4", "BranchConv",
     "BranchAttention --sampling_type random --num_samples 6",
-    "Attention --mixup 0.8 --cutmix 1 --drop_path 0.4 --micro_batch 1",
+    "Attention --mixup 0.8 --cutmix 1 --drop_path 0.4 --micro_batch 1 --aug_repeats 3",
     "Attention --mixup 0.8 --cutmix 1 --drop_path 0.4 --use_amp",
     "Attention --architecture vit --layer_decay 0.7",
     "Attention --architecture vit --layer_decay 0.7 --use_amp",

@@ -108,6 +108,24 @@ final class MadeUpDataset: Dataset {
     }
   }
 
+  @Test("views of an image differ in what is random, and only in that", arguments: [0, 3])
+  func views(workers: Int) throws {
+    func all(_ views: RepeatedViews?) throws -> [(label: Int32, image: [Float])] {
+      try run(
+        BatchLoader(
+          dataset: MadeUpDataset(count: 12), transform: transform(framing: .standard),
+          shuffle: true, maximumBatch: 3, views: views, workers: workers),
+        requests: [[0..<3, 3..<6, 6..<9, 9..<12].map { LoadRequest(epoch: 2, positions: $0) }]
+      )[0].map { ($0.0, $0.1) }
+    }
+    let (once, twice) = (try all(nil), try all(RepeatedViews(times: 2, batch: 6)))
+    for (batch, image) in [(0, 0), (6, 3)].flatMap({ b, i in (0..<3).map { (b + $0, i + $0) } }) {
+      #expect(twice[batch] == once[image])
+      #expect(twice[batch + 3].label == once[image].label)
+      #expect(twice[batch + 3].image != once[image].image)
+    }
+  }
+
   @Test("without shuffling the order is the file's, and no key changes an evaluation image")
   func evaluation() throws {
     let data = MadeUpDataset(count: 6, isSlow: false)

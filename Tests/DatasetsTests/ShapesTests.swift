@@ -60,4 +60,31 @@ import Testing
     #expect(order(1, 1) != order(2, 1))
     #expect(order(1, 5, shuffle: false) == Array(0..<101))
   }
+
+  @Test("a batch has several views of its images, which come from one order of the epoch")
+  func views() {
+    let plain = EpochOrder(count: 23, seed: 3, epoch: 2, shuffle: true)
+    let order = EpochOrder(
+      count: 23, seed: 3, epoch: 2, shuffle: true, views: RepeatedViews(times: 3, batch: 8))
+    func batch(_ positions: Range<Int>) -> [[Int]] {
+      positions.map { [order[$0], order.view(at: $0)] }
+    }
+    // Three images a batch, the last of which has two views only.
+    for (step, positions) in [0..<8, 8..<16].enumerated() {
+      let images = (0..<3).map { plain[3 * step + $0] }
+      let views = [0, 1].flatMap { view in images.map { [$0, view] } }
+      #expect(batch(positions) == views + images.prefix(2).map { [$0, 2] })
+    }
+    // What is left of the epoch.
+    #expect(
+      batch(16..<23)
+        == [[6, 0], [7, 0], [8, 0], [6, 1], [7, 1], [8, 1], [6, 2]].map {
+          [plain[$0[0]], $0[1]]
+        })
+    #expect(RepeatedViews(times: 1, batch: 8) == nil)
+    // More views than a batch has places.
+    let one = EpochOrder(
+      count: 5, seed: 3, epoch: 2, shuffle: false, views: RepeatedViews(times: 9, batch: 2))
+    #expect((0..<5).map { one[$0] } == [0, 0, 1, 1, 2])
+  }
 }

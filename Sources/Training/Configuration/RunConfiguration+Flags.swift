@@ -12,7 +12,7 @@ extension RunConfiguration {
       ("noise", "\(noise)"), ("mixup", "\(mixup)"), ("cutmix", "\(cutmix)"),
       ("rand_augment", randAugment.map(String.init) ?? "off"),
       ("rand_augment_ops", "\(randAugmentOperations)"), ("random_erasing", "\(randomErasing)"),
-      ("shuffle", word(shuffle)),
+      ("aug_repeats", "\(augmentationRepeats)"), ("shuffle", word(shuffle)),
       ("imagenet_transform", imagenetTransform.rawValue),
       ("batch_size", "\(batchSize)"), ("criterion", criterion.rawValue),
       ("label_smoothing", "\(labelSmoothing)"), ("optimizer", optimizer.rawValue),
@@ -37,7 +37,7 @@ extension RunConfiguration {
     "lr", "weight_decay", "decay_all", "layer_decay", "clip_grad_norm", "scheduler", "lr_step",
     "lr_gamma",
     "warmup_epochs", "min_lr", "label_smoothing", "noise", "augment", "mixup", "cutmix",
-    "drop_path", "rand_augment", "rand_augment_ops", "random_erasing",
+    "drop_path", "rand_augment", "rand_augment_ops", "random_erasing", "aug_repeats",
     "ema_decay", "lr_update",
   ]
 

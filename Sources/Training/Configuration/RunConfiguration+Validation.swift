@@ -66,6 +66,7 @@ extension RunConfiguration {
       ("--workers", workers ?? 0, 0...1024), ("--bucket_mb", bucketMegabytes, 0...1 << 20),
       ("--rand_augment", randAugment ?? 0, RandAugment.magnitudes),
       ("--rand_augment_ops", randAugmentOperations, RandAugment.operationCounts),
+      ("--aug_repeats", augmentationRepeats, 1...1024),
     ]
     for (flag, value, allowed) in counts {
       try require(

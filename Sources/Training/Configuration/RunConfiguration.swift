@@ -27,6 +27,8 @@ public struct RunConfiguration: Sendable {
   public var randAugmentOperations = 2
   /// Probability that a training image loses a rectangle.
   public var randomErasing = 0.0
+  /// Views of an image in a batch, see `RepeatedViews`.
+  public var augmentationRepeats = 1
   public var shuffle = true
   public var imagenetTransform = ImageFraming.standard
   public var badImages = BadImagePolicy.stop

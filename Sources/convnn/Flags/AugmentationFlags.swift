@@ -22,6 +22,10 @@ struct AugmentationFlags: ParsableArguments {
     help: "Probability of erasing a rectangle of a training image (default: 0).")
   var randomErasing: Double?
   @Option(
+    name: .customLong("aug_repeats"),
+    help: "Views of an image in a batch, each augmented in its own way (default: 1).")
+  var repeats: Int?
+  @Option(
     name: .customLong("mixup"),
     help: "Blends pairs of training images, with shares of Beta(A, A); 0 for not (default: 0).")
   var mixup: Double?
@@ -39,6 +43,7 @@ struct AugmentationFlags: ParsableArguments {
     if let randAugment { c.randAugment = randAugment }
     randAugmentOperations.put(&c.randAugmentOperations)
     randomErasing.put(&c.randomErasing)
+    repeats.put(&c.augmentationRepeats)
     mixup.put(&c.mixup)
     cutmix.put(&c.cutmix)
   }

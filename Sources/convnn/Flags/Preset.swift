@@ -6,8 +6,8 @@ import Training
 enum Preset: String, CaseIterable, ExpressibleByArgument {
   /// The published runs.
   case paper
-  /// What DeiT was trained with (Touvron et al. 2021, arXiv:2012.12877, table 9), but for repeated augmentation, with
-  /// torchvision's RandAugment, which is milder, and rates by step.
+  /// What DeiT was trained with (Touvron et al. 2021, arXiv:2012.12877, table 9), but with torchvision's RandAugment,
+  /// which is milder, and rates by step.
   case deit
   /// Pretrained weights on another data set: the parts of that recipe that a few epochs can use, with learning rates
   /// that fall from level to level (Clark et al. 2020, arXiv:2003.10555; for images Bao et al. 2021, arXiv:2106.08254).
@@ -51,6 +51,7 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.cutmix = 1
       c.randAugment = 9
       c.randomErasing = 0.25
+      c.augmentationRepeats = 3
       c.emaDecay = 0.99996
     case .finetune:
       c.batchSize = 256
