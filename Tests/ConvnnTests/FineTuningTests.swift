@@ -61,6 +61,35 @@ import Testing
     #expect(parts.contentChecksum() == whole.contentChecksum())
   }
 
+  @Test("a run's weights tell the next one its model, but not how it was trained") func ownWeights()
+    throws
+  {
+    let first = folder.path + "/first"
+    let result = try Program.run(
+      MistakeTests.small + [
+        "--layer", "KvtAttention", "--K", "3", "--num_heads", "2", "--dropout", "0.3",
+        "--attention_dropout", "0.2", "--drop_path", "0.1", "--normalization", "half",
+        "--criterion", "MSE", "--output_dir", first,
+      ])
+    try #require(result.code == 0, "\(result.errors)")
+    let second = folder.path + "/second"
+    let next = try Program.run(
+      ranks: 2,
+      [
+        "--init_from", first + "/model.safetensors", "--batch_size", "32", "--max_steps", "1",
+        "--K", "2", "--output_dir", second, "--no_progress",
+      ])
+    try #require(next.code == 0, "\(next.errors)")
+    let flags = try String(contentsOfFile: second + "/args.txt", encoding: .utf8)
+    for line in [
+      "layer: KvtAttention", "num_heads: 2", "d_hidden: 24", "resize: 16", "dataset: shapes",
+      "normalization: half", "K: 2", "dropout: 0.1", "attention_dropout: 0.1", "drop_path: 0",
+      "criterion: CrossEntropy",
+    ] {
+      #expect(flags.contains("\n\(line)\n"), "\(line) in \(flags)")
+    }
+  }
+
   @Test("levels learn the less the further down they are") func levels() throws {
     let result = try train(
       "levels", library: "timm", ["--layer_decay", "0.1", "--weight_decay", "0"])
