@@ -90,6 +90,9 @@ public struct ParameterLayout: Sendable {
     count = offset
   }
 
+  /// Of blocks and embedding.
+  var body: Range<Int> { blocks[blocks.count - 1].contractionWeight..<count }
+
   /// How many levels lie between a parameter and the output: 0 for the classifier and the norm before it, 1 for the
   /// last block, …, for the embedding one more than there are blocks.
   public func levelsAbove(_ place: ParameterPlace) -> Int {

@@ -46,6 +46,8 @@ public struct TrainingPass {
   public var lossWeight: Double
   public var criterion: Criterion
   public var labelSmoothing: Double
+  /// The classifier and the norm before it alone learn: gradients of all else are 0, and cost nothing.
+  public var classifierOnly: Bool
   /// With images that are mixtures.
   public var mixture: LabelMixture?
   public var seed: UInt64
@@ -57,7 +59,8 @@ public struct TrainingPass {
   public init(
     parameters: UnsafePointer<Float>, gradients: UnsafeMutablePointer<Float>, accumulate: Bool,
     lossWeight: Double, criterion: Criterion = .crossEntropy, labelSmoothing: Double = 0,
-    mixture: LabelMixture? = nil, seed: UInt64 = 0, step: Int = 1, firstPosition: Int = 0
+    classifierOnly: Bool = false, mixture: LabelMixture? = nil, seed: UInt64 = 0, step: Int = 1,
+    firstPosition: Int = 0
   ) {
     self.parameters = parameters
     self.gradients = gradients
@@ -65,6 +68,7 @@ public struct TrainingPass {
     self.lossWeight = lossWeight
     self.criterion = criterion
     self.labelSmoothing = labelSmoothing
+    self.classifierOnly = classifierOnly
     self.mixture = mixture
     self.seed = seed
     self.step = step

@@ -165,7 +165,7 @@ public final class VisionTransformer: Engine {
       let statistics = loss(
         labels: labels, mixture: pass.mixture, count: count, criterion: pass.criterion,
         smoothing: pass.labelSmoothing, weight: pass.lossWeight)
-      backward(layerPass, ready: ready)
+      backward(layerPass, classifierOnly: pass.classifierOnly, ready: ready)
       return statistics
     }
     let elapsed = clock.elapsed()
@@ -225,9 +225,16 @@ public final class VisionTransformer: Engine {
     return statistics
   }
 
-  private func backward(_ pass: LayerPass, ready: ((Int) -> Void)?) {
+  private func backward(
+    _ pass: LayerPass, classifierOnly: Bool, ready: ((Int) -> Void)?
+  ) {
     // The class rows are not read again: their memory takes their gradient.
     classifier.backward(pass, layout.classifier, x: classRows.base)
+    if classifierOnly {
+      if !pass.accumulate { pass.gradients!.zero(layout.body) }
+      ready?(layout.count)
+      return
+    }
     let last = blocks.count - 1
     for index in blocks.indices.reversed() {
       // The block's object still holds the activations of the block after it; that one's input is no

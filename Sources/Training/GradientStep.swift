@@ -215,7 +215,8 @@ final class GradientStep {
                 TrainingPass(
                   parameters: parameters.base, gradients: gradients, accumulate: number > 0,
                   lossWeight: lossWeight, criterion: configuration.criterion,
-                  labelSmoothing: configuration.labelSmoothing, seed: configuration.seed,
+                  labelSmoothing: configuration.labelSmoothing,
+                  classifierOnly: configuration.layerDecay == 0, seed: configuration.seed,
                   step: step),
                 ready: number < loads.count - 1
                   ? nil : { exchange.advance(shard: shard, to: $0) })

@@ -158,7 +158,7 @@ struct SlowModel {
   /// Mean loss and its gradient, in micro-batches of the given sizes.
   private func train(
     _ sizes: [Int], criterion: Criterion = .crossEntropy, smoothing: Double = 0, step: Int = 2,
-    _ parameters: FloatSlab? = nil
+    classifierOnly: Bool = false, _ parameters: FloatSlab? = nil
   ) -> (loss: Double, gradients: [Float]) {
     let gradients = FloatSlab(count: model.layout.count)
     gradients.fill(.nan)
@@ -170,7 +170,8 @@ struct SlowModel {
         TrainingPass(
           parameters: (parameters ?? self.parameters).base, gradients: gradients.base,
           accumulate: first > 0, lossWeight: 1.0 / 3, criterion: criterion,
-          labelSmoothing: smoothing, seed: 8, step: step, firstPosition: first),
+          labelSmoothing: smoothing, classifierOnly: classifierOnly, seed: 8, step: step,
+          firstPosition: first),
         images: Array(images[first * pixels..<(first + size) * pixels]),
         labels: Array(labels[first..<first + size]), count: size)
       first += size
@@ -253,6 +254,19 @@ struct SlowModel {
       }
       // Only the order of sums differs: masks follow an image's place in the batch.
       #expect(difference.squareRoot() <= 2e-6 * size.squareRoot() + 1e-9, "\(place.spec.name)")
+    }
+  }
+
+  @Test("the classifier alone has the gradient it has among all", arguments: Architecture.allCases)
+  func classifierOnly(architecture: Architecture) throws {
+    let tests = try WholeModelTests(dropout: 0.3, architecture: architecture)
+    let all = tests.train([1, 2])
+    let alone = tests.train([1, 2], classifierOnly: true)
+    #expect(alone.loss == all.loss)
+    for place in tests.model.layout.places {
+      let learns = tests.model.layout.levelsAbove(place) == 0
+      let expected = learns ? all.gradients[place.range] : ArraySlice(place.range.map { _ in 0 })
+      #expect(alone.gradients[place.range].elementsEqual(expected), "\(place.spec.name)")
     }
   }
 

@@ -33,20 +33,13 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.model.spatialLayout = .linear
     case .deit:
       c.resize = 224
+      Self.applyUsualRecipe(to: &c)
       c.batchSize = 1024
       c.epochs = 300
       c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 512
       c.minimumRate = min(1e-5, c.learningRate)
-      c.weightDecay = 0.05
-      c.decayAll = false
-      c.scheduler = .cosine
       c.warmupEpochs = 5
-      c.rateUpdate = .step
       c.clipNorm = 0
-      c.labelSmoothing = 0.1
-      c.model.dropout = 0
-      c.model.attentionDropout = 0
-      c.model.dropPath = 0.1
       c.mixup = 0.8
       c.cutmix = 1
       c.randAugment = 9
@@ -54,21 +47,26 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.augmentationRepeats = 3
       c.emaDecay = 0.99996
     case .finetune:
+      Self.applyUsualRecipe(to: &c)
       c.batchSize = 256
       c.epochs = 10
       c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 256
       c.minimumRate = min(1e-6, c.learningRate)
-      c.layerDecay = 0.75
-      c.weightDecay = 0.05
-      c.decayAll = false
-      c.scheduler = .cosine
       c.warmupEpochs = 1
-      c.rateUpdate = .step
-      c.labelSmoothing = 0.1
-      c.model.dropout = 0
-      c.model.attentionDropout = 0
-      c.model.dropPath = 0.1
+      c.layerDecay = 0.75
       c.augment = true
     }
+  }
+
+  /// What transformers for images are trained with since DeiT, from nothing or from other weights.
+  private static func applyUsualRecipe(to c: inout RunConfiguration) {
+    c.weightDecay = 0.05
+    c.decayAll = false
+    c.scheduler = .cosine
+    c.rateUpdate = .step
+    c.labelSmoothing = 0.1
+    c.model.dropout = 0
+    c.model.attentionDropout = 0
+    c.model.dropPath = 0.1
   }
 }
