@@ -118,8 +118,13 @@ public final class BatchLoader: @unchecked Sendable {
     init(_ transform: ImageTransform) { self.transform = transform.makeWorkspace() }
   }
 
+  /// Starts the background threads; nothing is loaded before `start`.
+  ///
   /// - Parameters:
+  ///   - shuffle: a new order every epoch, or the data set's.
   ///   - maximumBatch: most images of one request.
+  ///   - mixing: nil: images stay what they are.
+  ///   - views: nil: an epoch has every image once.
   ///   - workers: background threads; nil chooses one for data that must be decoded, else none.
   public init(
     dataset: any Dataset, transform: ImageTransform, shuffle: Bool, maximumBatch: Int,

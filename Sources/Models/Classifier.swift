@@ -1,5 +1,4 @@
 // From the class tokens after the last block to logits: a norm, where the architecture has one, and a linear map.
-import CKernels
 import Tensors
 
 // B images, T tokens, D width, C classes.
@@ -52,8 +51,9 @@ final class Classifier {
     Linear.backwardWeight(
       rows: rows, inputs: width, outputs: classes, dY: dLogits, x: input(x),
       dWeight: gradients + offsets.weight, beta: pass.gradientBeta)
-    ck_column_sums(
-      gradients + offsets.bias, logits, rows, classes, classes, pass.accumulate ? 1 : 0)
+    Linear.backwardBias(
+      rows: rows, outputs: classes, dY: dLogits, dBias: gradients + offsets.bias,
+      accumulate: pass.accumulate)
     // Without a norm x is not read again.
     let dInput = norm == nil ? x : normGradients.base
     Linear.backwardInput(

@@ -14,32 +14,19 @@ public enum Linear {
       transposeB: true, beta: beta, c: y, keepsOrder: keepsOrder, finish: finish)
   }
 
-  /// y [rows, outputs] = x [rows, inputs] · Wᵀ + b.
+  /// y [rows, outputs] = x [rows, inputs] · Wᵀ + b, where there is a bias.
   static func forward(
     rows: Int, inputs: Int, outputs: Int, x: Rows, weight: UnsafePointer<Float>,
-    bias: UnsafePointer<Float>, y: Rows
+    bias: UnsafePointer<Float>?, y: Rows
   ) {
-    let isFinished = Matmul.finishes(y)
+    let isFinished = bias != nil && Matmul.finishes(y)
     forward(
       rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, y: y,
       finish: isFinished
         ? ck_finish(
           kind: Int32(CK_FINISH_BIAS), bias: bias, keep: nil, factor: 1, slope: nil, sums: nil)
         : nil)
-    if !isFinished { ck_add_bias(y.base, bias, rows, outputs, y.stride) }
-  }
-
-  /// The map with a bias, if there is one.
-  static func forward(
-    rows: Int, inputs: Int, outputs: Int, x: Rows, weight: UnsafePointer<Float>,
-    bias: UnsafePointer<Float>?, y: Rows
-  ) {
-    if let bias {
-      forward(
-        rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, bias: bias, y: y)
-    } else {
-      forward(rows: rows, inputs: inputs, outputs: outputs, x: x, weight: weight, y: y)
-    }
+    if let bias, !isFinished { ck_add_bias(y.base, bias, rows, outputs, y.stride) }
   }
 
   /// Some of the maps to q, k and v, whose weights [width, inputs] follow each other in memory as their

@@ -38,40 +38,52 @@ public enum FeatureSelection: String, Codable, CaseIterable, Sendable {
 public struct ModelConfiguration: Codable, Equatable, Sendable {
   public var architecture = Architecture.convnn
   public var layer = LayerKind.attention
+  /// Sides of images and patches in pixels; the first is a multiple of the second.
   public var imageSize = 224
-  public var numClasses = 10
   public var patchSize = 16
+  public var numClasses = 10
+  /// Blocks.
   public var numLayers = 12
   public var numHeads = 3
+  /// Channels of a token, and of the MLP's hidden layer.
   public var width = 192
   public var mlpWidth = 768
+  /// Probability that a number is dropped: of what a branch returns and of the MLP's hidden layer; within attention.
   public var dropout: Float = 0.1
   public var attentionDropout: Float = 0.1
   /// Stochastic depth: the share of images for which the last block is left out (see `DropPath`).
   public var dropPath: Float = 0
 
   public var convolutionType = ConvolutionType.depthwise
+  /// Softmax over the K similarities that weigh neighbours, or these themselves.
   public var softmaxTopK = true
+  /// K of ConvNN and KVT; kernel of NeighborhoodAttention.
   public var neighbours = 9
   public var samplingType = SamplingType.all
-  /// Candidates of random and spatial sampling; -1 means all.
+  /// Candidates of random sampling, a side of their grid in spatial sampling; -1 means all.
   public var sampleCount = -1
+  /// Places at each border that spatial sampling leaves out.
   public var samplePadding = 0
   public var spatialLayout = SpatialLayout.grid
   public var magnitudeType = MagnitudeType.matmul
   public var coordinateEncoding = false
   public var similarityType = FeatureSelection.features
   public var aggregationType = FeatureSelection.features
+  /// Share of features where similarity is of features and coordinates.
   public var lambda: Float = 0.5
   public var convnnHeads = 1
 
+  /// Tokens that the convolution of BranchConv sees.
   public var kernelSize = 9
+  /// Share of the channels that go through ConvNN in branching layers.
   public var branchRatio = 0.5
   public var sparseMode = SparseMode.all
+  /// In tokens: reach of local pairs on both sides together, or distance of strided ones.
   public var sparseContextWindow = 128
   /// Reach of LocalAttention in tokens, and its head width; fixed in the reference.
   public var localWindow = 128
   public var localHeadWidth = 64
+  /// Distance of NeighborhoodAttention's neighbours in tokens; not a flag.
   public var dilation = 1
   /// The reference's bugs, for its checkpoints (README, "Coming from PyTorch").
   public var referenceQuirks = false

@@ -145,10 +145,11 @@ final class PatchEmbedding {
       }
     }
     let rows = count * perImage
-    ck_column_sums(
-      gradients + biasOffset, dProjected, rows, width, width, accumulate ? 1 : 0)
+    let dY = Rows(dProjected, stride: width)
+    Linear.backwardBias(
+      rows: rows, outputs: width, dY: dY, dBias: gradients + biasOffset, accumulate: accumulate)
     Linear.backwardWeight(
-      rows: rows, inputs: patchLength, outputs: width, dY: Rows(dProjected, stride: width),
+      rows: rows, inputs: patchLength, outputs: width, dY: dY,
       x: Rows(patches.base, stride: patchLength), dWeight: gradients + weightOffset,
       beta: accumulate ? 1 : 0)
   }

@@ -48,6 +48,10 @@ public final class EvaluationRun {
 
   deinit { loader.stop() }
 
+  /// Evaluates on the whole test set.
+  ///
+  /// - Returns: on every rank, how many images there are, their mean loss, and accuracies in percent.
+  /// - Throws: as `Trainer.run`.
   public func run() throws -> (images: Int, result: SplitResult) {
     guard
       let means = try evaluator.evaluate(

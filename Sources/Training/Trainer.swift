@@ -70,6 +70,9 @@ public final class Trainer {
   deinit { for loader in loaders { loader.stop() } }
 
   /// Trains to the end, or to a stop request.
+  ///
+  /// - Returns: done, or preempted after a checkpoint.
+  /// - Throws: `SharedError` for what all ranks know of, any other error for what this one alone does.
   public func run() throws -> ExitCode {
     let resumed = try begin()
     let reports = try group.together { try openReports(resumed: resumed) }

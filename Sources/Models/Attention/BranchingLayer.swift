@@ -1,5 +1,4 @@
 // Two layers side by side, each on its share of the channels (`BranchConv`, `BranchAttention`).
-import CKernels
 import Tensors
 
 // B images, T tokens, Q output tokens, D width, w channels of the first branch.
@@ -90,8 +89,8 @@ public final class BranchingLayer: AttentionLayer {
     guard !isSingle else { return }
     let weight = pass.parameters + pointwise
     Linear.forward(
-      rows: rows, inputs: width, outputs: width, x: joined, weight: weight, y: output)
-    ck_add_bias(output.base, weight + width * width, rows, width, output.stride)
+      rows: rows, inputs: width, outputs: width, x: joined, weight: weight,
+      bias: weight + width * width, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -103,9 +102,9 @@ public final class BranchingLayer: AttentionLayer {
       Linear.backwardWeight(
         rows: rows, inputs: width, outputs: width, dY: dOutput, x: joined, dWeight: gradients,
         beta: pass.gradientBeta)
-      ck_column_sums(
-        gradients + width * width, dOutput.base, rows, width, dOutput.stride,
-        pass.accumulate ? 1 : 0)
+      Linear.backwardBias(
+        rows: rows, outputs: width, dY: dOutput, dBias: gradients + width * width,
+        accumulate: pass.accumulate)
       // The branches' results are not read again: their memory takes their gradient.
       Linear.backwardInput(
         rows: rows, inputs: width, outputs: width, dY: dOutput,

@@ -153,9 +153,7 @@ public final class TokenConvolution: AttentionLayer {
     Linear.forward(
       rows: pass.images * wanted, inputs: width, outputs: width,
       x: merged.keep(rows: pass.images * wanted), weight: pass.parameters + offsets.output,
-      y: output)
-    ck_add_bias(
-      output.base, pass.parameters + offsets.outputBias, pass.images * wanted, width, output.stride)
+      bias: pass.parameters + offsets.outputBias, y: output)
   }
 
   public func backward(_ pass: LayerPass, input: Rows, dOutput: Rows, dInput: Rows) {
@@ -174,9 +172,9 @@ public final class TokenConvolution: AttentionLayer {
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
       x: merged.kept, dWeight: gradients + offsets.output,
       beta: pass.gradientBeta)
-    ck_column_sums(
-      gradients + offsets.outputBias, dOutput.base, pass.images * wanted, width, dOutput.stride,
-      accumulate)
+    Linear.backwardBias(
+      rows: pass.images * wanted, outputs: width, dY: dOutput,
+      dBias: gradients + offsets.outputBias, accumulate: pass.accumulate)
     Linear.backwardInput(
       rows: pass.images * wanted, inputs: width, outputs: width, dY: dOutput,
       weight: pass.parameters + offsets.output, dX: Rows(dense, stride: width))
