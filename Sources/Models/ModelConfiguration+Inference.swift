@@ -2,8 +2,9 @@
 
 extension ModelConfiguration {
   /// The usual Vision Transformer whose parameters have these names and shapes, by whatever library; nil if they are
-  /// those of another model. How many heads share a width, nothing tells: they are taken to be 64 wide, as in all
-  /// published models but ViT-Huge, whose 1280 channels have 16 heads.
+  /// those of another model. What is missing or has no place in it, reading the file will say. How many heads share a
+  /// width, nothing tells: they are taken to be 64 wide, as in all published models but ViT-Huge, whose 1280 channels
+  /// have 16 heads.
   public init?(usualModelOf shapes: [String: [Int]]) {
     let found = Dictionary(
       shapes.map { (PretrainedName($0.key).name, $0.value) },
@@ -12,21 +13,23 @@ extension ModelConfiguration {
     let names = Architecture.vit.names
     guard let patches = found[names.patches + ".weight"], patches.count == 4, patches[1] == 3,
       patches[2] == patches[3], let positions = found[names.positions], positions.count == 3,
-      positions[2] == patches[0],
       let expansion = found["\(names.blocks).0.\(names.expansion).weight"], expansion.count == 2,
       [patches, positions, expansion].joined().allSatisfy({ $0 > 0 })
     else { return nil }
-    let side = Int(Double(positions[1] - 1).squareRoot().rounded())
-    guard side > 0, side * side == positions[1] - 1 else { return nil }
     self.init()
     architecture = .vit
     width = patches[0]
     patchSize = patches[2]
-    imageSize = side * patchSize
+    let side = Int(Double(positions[1] - 1).squareRoot().rounded())
+    // Of other models, and with more tokens than the class's, positions are no square.
+    let isSquare = side > 0 && side * side == positions[1] - 1
+    imageSize = isSquare ? side * patchSize : max(1, imageSize / patchSize) * patchSize
     mlpWidth = expansion[0]
-    numLayers = (1...).first {
-      found["\(names.blocks).\($0).\(names.expansion).weight"] == nil
-    }!
+    let blocks = found.keys.compactMap { name -> Int? in
+      let path = name.split(separator: ".")
+      return path.count > 1 && path[0] == names.blocks ? Int(path[1]) : nil
+    }
+    numLayers = 1 + (blocks.max() ?? 0)
     if let classes = found[names.classifier + ".weight"]?.first { numClasses = classes }
     if width == 1280 { numHeads = 16 } else if width % 64 == 0 { numHeads = width / 64 }
   }

@@ -90,12 +90,20 @@ extension WeightFile {
   private func misfit(_ path: String, _ problems: [String], _ isUsual: Bool) -> RunError {
     let more = problems.count > 3 ? "\nand \(problems.count - 3) more" : ""
     let advice =
-      isUsual && configuration.architecture != .vit
-      ? "These look like weights of the usual Vision Transformer: give --architecture vit."
-      : """
-      Give the flags of the run that made the file, --resize and --patch_size among them; for other classes or \
-      sizes of images: --init_from with --new_head.
-      """
+      switch (isUsual, configuration.architecture) {
+      case (true, .convnn):
+        "These look like weights of the usual Vision Transformer: give --architecture vit."
+      case (true, .vit):
+        """
+        Read are Vision Transformers without distillation token, registers or layer scale; for other classes: \
+        --init_from with --new_head.
+        """
+      case (false, _):
+        """
+        Give the flags of the run that made the file, --resize and --patch_size among them; for other classes or \
+        sizes of images: --init_from with --new_head.
+        """
+      }
     return .configuration(
       "\(path) does not fit the model (\(configuration.layer.rawValue), \(places.count) tensors):\n"
         + problems.prefix(3).joined(separator: "\n") + more + "\n" + advice)

@@ -66,11 +66,11 @@ import Testing
   @Test("the learning rate of fine-tuning follows the batch, and every number of it can run")
   func finetune() throws {
     let c = try configuration("--preset finetune --architecture vit").configuration()
-    #expect(c.model.architecture == .vit && c.learningRate == 5e-4 && c.layerDecay == 0.75)
+    #expect(c.model.architecture == .vit && c.learningRate == 1e-3 && c.layerDecay == 0.75)
     try c.validate()
     let small = try configuration("--preset finetune --batch_size 64 --layer_decay 1")
       .configuration()
-    #expect(small.learningRate == 1.25e-4 && small.layerDecay == 1 && small.epochs == 10)
+    #expect(small.learningRate == 2.5e-4 && small.layerDecay == 1 && small.epochs == 10)
   }
 
   @Test("reference quirks take ConvNN's heads from --num_heads") func quirks() throws {

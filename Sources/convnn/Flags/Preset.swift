@@ -50,7 +50,7 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       Self.applyUsualRecipe(to: &c)
       c.batchSize = 256
       c.epochs = 10
-      c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 256
+      c.learningRate = 1e-3 * Double(batchSize ?? c.batchSize) / 256
       c.minimumRate = min(1e-6, c.learningRate)
       c.warmupEpochs = 1
       c.layerDecay = 0.75
