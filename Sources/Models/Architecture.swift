@@ -10,9 +10,7 @@ public enum Architecture: String, Codable, CaseIterable, Sendable {
   case vit
 
   var learnsPositions: Bool { self == .vit }
-  var normalizesPatches: Bool { self == .convnn }
-  public var hasAttentionBiases: Bool { self == .vit }
-  var normalizesOutput: Bool { self == .vit }
+  var hasAttentionBiases: Bool { self == .vit }
   /// ε of the norms in and behind the blocks.
   var normEpsilon: Float { self == .vit ? 1e-6 : 1e-5 }
 
@@ -39,7 +37,7 @@ public enum Architecture: String, Codable, CaseIterable, Sendable {
     switch self {
     case .convnn:
       return ParameterNames(
-        classifier: "classifier", norm: "", blocks: "transformer_encoder", attention: "attention",
+        classifier: "classifier", norm: nil, blocks: "transformer_encoder", attention: "attention",
         expansion: "mlp.0", contraction: "mlp.3", classToken: "positional_encoding.cls_tokens",
         positions: "positional_encoding.pe", patches: "patch_embedding.linear_projection",
         patchNorm: "patch_embedding.norm")
@@ -47,7 +45,7 @@ public enum Architecture: String, Codable, CaseIterable, Sendable {
       return ParameterNames(
         classifier: "head", norm: "norm", blocks: "blocks", attention: "attn",
         expansion: "mlp.fc1", contraction: "mlp.fc2", classToken: "cls_token",
-        positions: "pos_embed", patches: "patch_embed.proj", patchNorm: "")
+        positions: "pos_embed", patches: "patch_embed.proj", patchNorm: nil)
     }
   }
 
@@ -62,14 +60,16 @@ public enum Architecture: String, Codable, CaseIterable, Sendable {
     self == .vit ? PretrainedName(name) : PretrainedName(own: name)
   }
 
-  /// The classifier's weight [C, D].
-  public var classifierWeight: String { names.classifier + ".weight" }
+  /// Whether a tensor of a file is the classifier's weight [C, D].
+  public func isClassifierWeight(_ name: String) -> Bool {
+    place(of: name).name == names.classifier + ".weight"
+  }
 }
 
 struct ParameterNames {
   let classifier: String
-  /// Before the classifier.
-  let norm: String
+  /// Before the classifier, where there is one.
+  let norm: String?
   let blocks: String
   let attention: String
   /// The two maps of the MLP.
@@ -78,6 +78,6 @@ struct ParameterNames {
   let classToken: String
   let positions: String
   let patches: String
-  /// Behind the patches.
-  let patchNorm: String
+  /// Behind the patches, where there is one.
+  let patchNorm: String?
 }

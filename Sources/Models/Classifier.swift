@@ -16,7 +16,7 @@ final class Classifier {
     width = c.width
     classes = c.numClasses
     norm =
-      c.architecture.normalizesOutput
+      c.architecture.names.norm != nil
       ? LayerNorm(
         width: width, count: capacity, most: capacity * c.tokens,
         epsilon: c.architecture.normEpsilon, scratch: scratch) : nil
@@ -41,12 +41,11 @@ final class Classifier {
       y: Rows(logits, stride: classes))
   }
 
-  /// From the logits' gradients, which lie in their place, to x's, which takes the place of x.
-  func backward(
-    _ pass: LayerPass, _ offsets: ParameterLayout.ClassifierOffsets, x: UnsafeMutablePointer<Float>
+  /// Gradients of the linear map from those of the logits, which lie in their place.
+  func backwardMap(
+    _ pass: LayerPass, _ offsets: ParameterLayout.ClassifierOffsets, x: UnsafePointer<Float>
   ) {
-    let (parameters, gradients) = (pass.parameters, pass.gradients!)
-    let rows = pass.images
+    let (gradients, rows) = (pass.gradients!, pass.images)
     let dLogits = Rows(logits, stride: classes)
     Linear.backwardWeight(
       rows: rows, inputs: width, outputs: classes, dY: dLogits, x: input(x),
@@ -54,6 +53,15 @@ final class Classifier {
     Linear.backwardBias(
       rows: rows, outputs: classes, dY: dLogits, dBias: gradients + offsets.bias,
       accumulate: pass.accumulate)
+  }
+
+  /// The norm's gradients, and x's, which takes the place of x.
+  func backwardInput(
+    _ pass: LayerPass, _ offsets: ParameterLayout.ClassifierOffsets, x: UnsafeMutablePointer<Float>
+  ) {
+    let (parameters, gradients) = (pass.parameters, pass.gradients!)
+    let rows = pass.images
+    let dLogits = Rows(logits, stride: classes)
     // Without a norm x is not read again.
     let dInput = norm == nil ? x : normGradients.base
     Linear.backwardInput(

@@ -5,11 +5,12 @@ extension ModelConfiguration {
   /// those of another model. What is missing or has no place in it, reading the file will say. How many heads share a
   /// width, nothing tells: they are taken to be 64 wide, as in all published models but ViT-Huge, whose 1280 channels
   /// have 16 heads.
-  public init?(usualModelOf shapes: [String: [Int]]) {
+  ///
+  /// - Parameter tensors: in an order that does not change.
+  public init?(usualModelOf tensors: [(name: String, shape: [Int])]) {
     let found = Dictionary(
-      shapes.map { (PretrainedName($0.key).name, $0.value) },
-      uniquingKeysWith: { first, _ in first }
-    )
+      tensors.map { (PretrainedName($0.name).name, $0.shape) },
+      uniquingKeysWith: { first, _ in first })
     let names = Architecture.vit.names
     guard let patches = found[names.patches + ".weight"], patches.count == 4, patches[1] == 3,
       patches[2] == patches[3], let positions = found[names.positions], positions.count == 3,
@@ -27,7 +28,9 @@ extension ModelConfiguration {
     mlpWidth = expansion[0]
     let blocks = found.keys.compactMap { name -> Int? in
       let path = name.split(separator: ".")
-      return path.count > 1 && path[0] == names.blocks ? Int(path[1]) : nil
+      guard path.count > 1, path[0] == names.blocks else { return nil }
+      // A number beyond all reason is no block's.
+      return Int(path[1]).flatMap { $0 < tensors.count ? $0 : nil }
     }
     numLayers = 1 + (blocks.max() ?? 0)
     if let classes = found[names.classifier + ".weight"]?.first { numClasses = classes }

@@ -11,7 +11,8 @@ extension ModelConfiguration {
     let block = attentionParameterCount + biases + 2 * d * m + m + d + 4 * d
     let positions = architecture.learnsPositions ? Double(tokens) * d : 0
     let norms =
-      (architecture.normalizesPatches ? 2 * d : 0) + (architecture.normalizesOutput ? 2 * d : 0)
+      (architecture.names.patchNorm == nil ? 0 : 2 * d)
+      + (architecture.names.norm == nil ? 0 : 2 * d)
     let embedding = d + 3 * p * p * d + d + positions
     return Double(numLayers) * block + embedding + norms + Double(numClasses) * (d + 1)
   }

@@ -53,8 +53,8 @@ public struct ParameterLayout: Sendable {
       return offset - spec.count
     }
     func norm(_ name: String) -> Int {
-      let start = add(ParameterSpec("\(name).weight", [c.width], .ones, decays: false))
-      _ = add(.zeros("\(name).bias", count: c.width))
+      let start = offset
+      for spec in ParameterSpec.norm(name, width: c.width) { _ = add(spec) }
       return start
     }
     func linear(_ name: String, outputs: Int, inputs: Int) -> (weight: Int, bias: Int) {
@@ -64,7 +64,8 @@ public struct ParameterLayout: Sendable {
     let names = c.architecture.names
     var head = ClassifierOffsets()
     (head.weight, head.bias) = linear(names.classifier, outputs: c.numClasses, inputs: c.width)
-    if c.architecture.normalizesOutput { head.norm = norm(names.norm) }
+    let headCount = offset
+    if let name = names.norm { head.norm = norm(name) }
     classifier = head
 
     var blocks = [BlockOffsets](repeating: BlockOffsets(), count: c.numLayers)
@@ -88,17 +89,19 @@ public struct ParameterLayout: Sendable {
     for spec in PatchEmbedding.parameters(c) { _ = add(spec) }
     self.places = places
     count = offset
+    body = headCount..<offset
   }
 
-  /// Of blocks and embedding.
-  var body: Range<Int> { blocks[blocks.count - 1].contractionWeight..<count }
+  /// All but the classifier's linear map.
+  let body: Range<Int>
 
-  /// How many levels lie between a parameter and the output: 0 for the classifier and the norm before it, 1 for the
-  /// last block, …, for the embedding one more than there are blocks.
+  /// How many levels lie between a parameter and the output, as timm counts: 0 for the classifier, 1 for the last block
+  /// and the norm behind it, …, for the embedding one more than there are blocks.
   public func levelsAbove(_ place: ParameterPlace) -> Int {
     let block = blocks.lastIndex { place.offset < $0.end && place.offset >= $0.contractionWeight }
     if let block { return blocks.count - block }
-    return place.offset < embedding ? 0 : blocks.count + 1
+    guard place.offset < embedding else { return blocks.count + 1 }
+    return body.contains(place.offset) ? 1 : 0
   }
 
   /// First values of all parameters. Each tensor has a random sequence of its own, keyed by its name, so

@@ -37,6 +37,13 @@ public struct ParameterSpec: Equatable, Sendable {
     ParameterSpec(name, shape, .normal(deviation: deviation), decays: decays)
   }
 
+  static func norm(_ name: String, width: Int) -> [ParameterSpec] {
+    [
+      ParameterSpec("\(name).weight", [width], .ones, decays: false),
+      .zeros("\(name).bias", count: width),
+    ]
+  }
+
   static func zeros(_ name: String, count: Int) -> ParameterSpec {
     ParameterSpec(name, [count], .zeros, decays: false)
   }

@@ -40,7 +40,7 @@ final class PatchEmbedding {
     width = c.width
     grid = c.grid
     patchLength = 3 * c.patchSize * c.patchSize
-    normalizes = c.architecture.normalizesPatches
+    normalizes = c.architecture.names.patchNorm != nil
     let rows = capacity * grid * grid
     patches = FloatSlab(count: rows * patchLength)
     projected = FloatSlab(count: rows * width)
@@ -69,10 +69,7 @@ final class PatchEmbedding {
     if c.architecture.learnsPositions {
       specs.append(.normal(names.positions, [1, c.tokens, d], deviation: 0.02, decays: false))
     }
-    if c.architecture.normalizesPatches {
-      specs.append(ParameterSpec("\(names.patchNorm).weight", [d], .ones, decays: false))
-      specs.append(.zeros("\(names.patchNorm).bias", count: d))
-    }
+    if let norm = names.patchNorm { specs += ParameterSpec.norm(norm, width: d) }
     let patch = 3 * p * p
     specs.append(ParameterSpec("\(names.patches).weight", [d, 3, p, p], .uniform(fanIn: patch)))
     specs.append(.bias("\(names.patches).bias", outputs: d, fanIn: patch))

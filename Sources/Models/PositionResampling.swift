@@ -11,8 +11,9 @@
 /// - Returns: nil if their number is no G² + 1.
 public func resampledPositions(_ positions: [Float], width: Int, side: Int) -> [Float]? {
   let tokens = positions.count / width
+  guard tokens > 1 else { return nil }
   let from = Int(Double(tokens - 1).squareRoot().rounded())
-  guard from > 0, from * from == tokens - 1, positions.count == tokens * width else { return nil }
+  guard from * from == tokens - 1, positions.count == tokens * width else { return nil }
   let taps = (0..<side).map { cubicTaps(at: $0, from: from, to: side) }
   // Along rows: [from, side, D], then along columns.
   var narrowed = [Double](repeating: 0, count: from * side * width)

@@ -58,6 +58,8 @@ public struct PretrainedName: Equatable, Sendable {
       ("output.dense", "mlp.fc2"), ("layernorm_before", "norm1"), ("layernorm_after", "norm2"),
       // torchvision
       ("self_attention.out_proj", "attn.proj"), ("mlp.0", "mlp.fc1"), ("mlp.3", "mlp.fc2"),
+      // as its published files have them
+      ("mlp.linear_1", "mlp.fc1"), ("mlp.linear_2", "mlp.fc2"),
       ("ln_1", "norm1"), ("ln_2", "norm2"),
     ]
     for (there, here) in whole.flatMap(pair) { names[there] = (here, nil) }

@@ -46,7 +46,7 @@ public struct TrainingPass {
   public var lossWeight: Double
   public var criterion: Criterion
   public var labelSmoothing: Double
-  /// The classifier and the norm before it alone learn: gradients of all else are 0, and cost nothing.
+  /// The classifier alone learns: gradients of all else are 0, and cost nothing.
   public var classifierOnly: Bool
   /// With images that are mixtures.
   public var mixture: LabelMixture?

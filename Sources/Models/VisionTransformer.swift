@@ -228,13 +228,14 @@ public final class VisionTransformer: Engine {
   private func backward(
     _ pass: LayerPass, classifierOnly: Bool, ready: ((Int) -> Void)?
   ) {
-    // The class rows are not read again: their memory takes their gradient.
-    classifier.backward(pass, layout.classifier, x: classRows.base)
+    classifier.backwardMap(pass, layout.classifier, x: classRows.base)
     if classifierOnly {
       if !pass.accumulate { pass.gradients!.zero(layout.body) }
       ready?(layout.count)
       return
     }
+    // The class rows are not read again: their memory takes their gradient.
+    classifier.backwardInput(pass, layout.classifier, x: classRows.base)
     let last = blocks.count - 1
     for index in blocks.indices.reversed() {
       // The block's object still holds the activations of the block after it; that one's input is no

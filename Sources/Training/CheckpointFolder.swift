@@ -124,8 +124,10 @@ public struct CheckpointFolder {
     for entry in entries { try FileManager.default.removeItem(atPath: "\(folder)/\(entry.name)") }
   }
 
-  /// The newest checkpoint, whole or not.
-  var newest: String? { entries("").last.map { "\(folder)/\($0.name)" } }
+  /// The newest checkpoint whose checksums hold, as the folder is; nothing is brought back.
+  var newestUndamaged: String? {
+    entries("").reversed().map { "\(folder)/\($0.name)" }.first { Self.damage($0) == nil }
+  }
 
   var isEmpty: Bool { entries("").isEmpty }
 

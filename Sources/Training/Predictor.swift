@@ -29,12 +29,10 @@ public final class Predictor {
     try c.validate(trains: false)
     c.fitWithoutData()
     // The classes of a folder of images are its own.
-    if let shape = try SafetensorsFile(path: path)[c.model.architecture.classifierWeight]?
-      .shape,
-      let classes = shape.first
-    {
-      c.model.numClasses = classes
+    let classifier = try SafetensorsFile(path: path).tensors.first {
+      c.model.architecture.isClassifierWeight($0.name)
     }
+    if let classes = classifier?.shape.first { c.model.numClasses = classes }
     try c.validateModel(ranks: 1, trains: false)
     configuration = c
     engine = try VisionTransformer(

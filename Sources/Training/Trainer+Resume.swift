@@ -72,10 +72,11 @@ extension Trainer {
     let given = try RunState.FirstWeights(path: file)
     guard given.checksum != stored.firstWeights?.checksum else { return }
     let first = stored.firstWeights.map { "with those of \($0.path)" } ?? "with random weights"
+    let right = stored.firstWeights.map { "Give --init_from \($0.path)" } ?? "Leave --init_from out"
     throw RunError.configuration(
       """
       \(path) belongs to a run that began \(first), not with those of --init_from \(file).
-      Leave --init_from out to go on with it, or give another --output_dir, or --resume never to start over.
+      \(right) to go on with it, or give another --output_dir, or --resume never to start over.
       """)
   }
 

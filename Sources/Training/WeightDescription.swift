@@ -4,6 +4,7 @@ import Datasets
 import Diagnostics
 import Foundation
 import Models
+import Reports
 import TensorFiles
 
 /// What a weights file tells beside its tensors' values.
@@ -55,36 +56,53 @@ public struct WeightDescription: Codable, Sendable {
         data: try decoded("data", as: TrainingData.self, describing: "data to train on"))
       return
     }
-    let shapes = Dictionary(
-      file.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
-    guard let model = ModelConfiguration(usualModelOf: shapes) else { return nil }
+    let tensors = file.tensors.map { (name: $0.name, shape: $0.shape) }
+    guard let model = ModelConfiguration(usualModelOf: tensors) else { return nil }
     self.init(model: model)
     isInferred = true
   }
 
-  /// What the weights that a run begins with tell, as rank 0 reads it, on all ranks: others may not see them.
+  /// What the weights that a run begins with tell, as rank 0 reads it, on all ranks: others may not see them. A run
+  /// that has begun needs the file no more, which may be another one by now: its checkpoints tell the same.
   ///
   /// - Parameters:
-  ///   - path: nil for random weights. A run that has a checkpoint needs the file no more: its own weights tell the
-  ///     same.
+  ///   - path: nil for random weights.
+  ///   - resume: as `RunConfiguration.resume`.
   ///   - output: the run's folder.
   /// - Throws: `SharedError`.
   public static func ofFirstWeights(
-    _ path: String?, output: String, group: ProcessGroup
+    _ path: String?, resume: String, output: String, group: ProcessGroup
   ) throws -> WeightDescription? {
     let told = try group.together { () -> [UInt8] in
-      guard group.rank == 0, let path else { return [] }
-      var weights = path
-      if !FileManager.default.fileExists(atPath: path),
-        let newest = CheckpointFolder(folder: output + "/checkpoints", keep: 1).newest
-      {
-        weights = newest + "/weights.safetensors"
-      }
-      guard let description = try WeightDescription(of: weights) else { return [] }
+      guard group.rank == 0, let path,
+        let description = try ofFirstWeights(path, resume: resume, output: output)
+      else { return [] }
       return [UInt8](try JSONEncoder().encode(description))
     }
     let heard = try group.broadcast(told)
     return heard.isEmpty
       ? nil : try JSONDecoder().decode(WeightDescription.self, from: Data(heard))
+  }
+
+  private static func ofFirstWeights(
+    _ path: String, resume: String, output: String
+  ) throws -> WeightDescription? {
+    let startsOver = resume == "never" && Attempt.number == 0
+    let checkpoints = CheckpointFolder(folder: output + "/checkpoints", keep: 1)
+    let candidates = [
+      startsOver ? nil : checkpoints.newestUndamaged,
+      ["auto", "never"].contains(resume) ? nil : resume,
+    ]
+    let begun = candidates.compactMap { $0 }.first {
+      (try? RunState(checkpoint: $0))?.firstWeights?.path == path
+    }
+    if let begun { return try WeightDescription(of: begun + "/weights.safetensors") }
+    do {
+      return try WeightDescription(of: path)
+    } catch {
+      // The trainer meets the same error, and tells it in the reports of the run that was there.
+      if RunStatus(file: output + "/status.json") != nil { return nil }
+      throw error
+    }
   }
 }

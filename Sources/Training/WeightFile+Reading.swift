@@ -33,13 +33,14 @@ extension WeightFile {
       problems.append("\(buffer.name) is \(entry.shape), expected \(buffer.shape)")
     }
     let known = Set(places.map(\.spec.name) + buffers.map(\.name))
-    problems += found.filter { !known.contains($0.key) && !isSkipped($0.key) }
-      .flatMap(\.value).map(\.entry.name).sorted().map { "\($0) has no place in this model" }
+    let extras = found.filter { !known.contains($0.key) && !isSkipped($0.key) }
+      .flatMap(\.value).map(\.entry.name).sorted()
+    problems += extras.map { "\($0) has no place in this model" }
     guard problems.isEmpty else {
       let isUsual = file.tensors.contains {
         Architecture.vit.place(of: $0.name).name == "cls_token"
       }
-      throw misfit(path, problems, isUsual)
+      throw misfit(path, problems, isUsual: isUsual, hasExtras: !extras.isEmpty)
     }
   }
 
@@ -87,18 +88,16 @@ extension WeightFile {
       """)
   }
 
-  private func misfit(_ path: String, _ problems: [String], _ isUsual: Bool) -> RunError {
+  private func misfit(
+    _ path: String, _ problems: [String], isUsual: Bool, hasExtras: Bool
+  ) -> RunError {
     let more = problems.count > 3 ? "\nand \(problems.count - 3) more" : ""
     let advice =
-      switch (isUsual, configuration.architecture) {
-      case (true, .convnn):
+      if isUsual && configuration.architecture != .vit {
         "These look like weights of the usual Vision Transformer: give --architecture vit."
-      case (true, .vit):
-        """
-        Read are Vision Transformers without distillation token, registers or layer scale; for other classes: \
-        --init_from with --new_head.
-        """
-      case (false, _):
+      } else if isUsual && hasExtras {
+        "A Vision Transformer with a distillation token, registers or layer scale cannot be read."
+      } else {
         """
         Give the flags of the run that made the file, --resize and --patch_size among them; for other classes or \
         sizes of images: --init_from with --new_head.

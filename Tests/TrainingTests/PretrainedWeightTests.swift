@@ -75,24 +75,42 @@ import Testing
   func heads(width: Int, heads: Int) {
     let shapes = [
       "patch_embed.proj.weight": [width, 3, 14, 14], "pos_embed": [1, 257, width],
-      "blocks.0.mlp.fc1.weight": [4 * width, width], "blocks.1.mlp.fc1.weight": [4 * width, width],
-      "blocks.3.norm1.weight": [width],
+      "blocks.0.mlp.fc1.weight": [4 * width, width], "blocks.3.norm1.weight": [width],
+      "blocks.9223372036854775807.norm1.weight": [width],
     ]
-    let c = ModelConfiguration(usualModelOf: shapes)
+    func model(_ change: [String: [Int]] = [:], without name: String = "") -> ModelConfiguration? {
+      let changed = shapes.merging(change) { $1 }.filter { $0.key != name }
+      return ModelConfiguration(
+        usualModelOf: changed.sorted { $0.key < $1.key }.map { (name: $0.key, shape: $0.value) })
+    }
+    let c = model()
     #expect(c?.numHeads == heads && c?.imageSize == 224 && c?.patchSize == 14)
-    // Blocks 1 and 2 have holes, which reading names.
+    // Blocks 1 and 2 have holes, which reading names; a last one that no model has does not count.
     #expect(c?.numLayers == 4 && c?.mlpWidth == 4 * width && c?.numClasses == 10)
     for name in ["patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight"] {
-      #expect(ModelConfiguration(usualModelOf: shapes.filter { $0.key != name }) == nil)
-      #expect(
-        ModelConfiguration(
-          usualModelOf: shapes.merging([name: shapes[name]!.map { _ in 0 }]) { $1 }) == nil)
+      #expect(model(without: name) == nil)
+      #expect(model([name: shapes[name]!.map { _ in 0 }]) == nil)
     }
     // With a distillation token, or of no square: some size, whose positions will not fit.
     for tokens in [1, 256, 258] {
-      let c = ModelConfiguration(
-        usualModelOf: shapes.merging(["pos_embed": [1, tokens, width]]) { $1 })
-      #expect(c?.imageSize == 224)
+      #expect(model(["pos_embed": [1, tokens, width]])?.imageSize == 224)
+    }
+  }
+
+  @Test("no positions, or those of no square, are not resampled", arguments: [0, 1, 3, 4])
+  func noPositions(tokens: Int) {
+    let positions = [Float](repeating: 1, count: 2 * tokens)
+    #expect(resampledPositions(positions, width: 2, side: 2) == nil)
+  }
+
+  @Test("names of torchvision's published files are known")
+  func publishedNames() {
+    let block = "encoder.layers.encoder_layer_11."
+    for (published, here) in [("mlp.linear_1", "mlp.fc1"), ("mlp.linear_2", "mlp.fc2")] {
+      for kind in ["weight", "bias"] {
+        let place = Architecture.vit.place(of: "\(block)\(published).\(kind)")
+        #expect(place.name == "blocks.11.\(here).\(kind)" && place.third == nil)
+      }
     }
   }
 

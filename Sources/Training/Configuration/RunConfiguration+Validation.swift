@@ -147,6 +147,12 @@ extension RunConfiguration {
       Give it a magnitude, or leave this one out.
       """)
     try require(
+      shuffle || augmentationRepeats == 1,
+      """
+      --aug_repeats \(augmentationRepeats) sees a part of the images in an epoch, with --shuffle False always the same part.
+      Leave one of the two out.
+      """)
+    try require(
       (0...1).contains(randomErasing),
       "--random_erasing is \(randomErasing): expected a probability from 0 to 1.")
   }

@@ -30,7 +30,7 @@ struct EvaluateCommand: ParsableCommand {
     let base = try WeightDescription(of: path)
     let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
-    noteHeads(of: base, in: path, flags)
+    noteAssumptions(of: base, in: path, flags)
     noteData(of: base, configuration, flags)
     try Ending.withProcessGroup { group in
       let (images, result) = try EvaluationRun(
@@ -62,13 +62,15 @@ struct EvaluateCommand: ParsableCommand {
     }
   }
 
-  /// Says so where the number of heads is a guess.
-  static func noteHeads(of base: WeightDescription?, in path: String, _ flags: RunFlags) {
-    guard Ending.isFirst, let base, base.isInferred, flags.model.numHeads == nil else { return }
-    let (heads, width) = (base.model.numHeads, base.model.width)
+  /// Says what is assumed of weights of another library.
+  static func noteAssumptions(of base: WeightDescription?, in path: String, _ flags: RunFlags) {
+    guard Ending.isFirst, let base, base.isInferred else { return }
+    var assumed: [String] = []
+    if flags.model.numHeads == nil { assumed.append("--num_heads \(base.model.numHeads)") }
+    if flags.dataset.normalization == nil { assumed.append("--normalization dataset") }
+    guard !assumed.isEmpty else { return }
     say(
-      "Note: \(path) does not tell how many heads share its \(width) channels: \(heads) are assumed;"
-        + " --num_heads names another number.")
+      "Note: \(path) does not tell all of its model; assumed: \(assumed.joined(separator: ", ")).")
   }
 
   /// Says so where the data are not known to be those that the weights were trained on.

@@ -43,7 +43,7 @@ struct PredictCommand: ParsableCommand {
     let base = try WeightDescription(of: path)
     let configuration = try flags.configuration(base: base)
     try KernelChoice.settle(flags)
-    EvaluateCommand.noteHeads(of: base, in: path, flags)
+    EvaluateCommand.noteAssumptions(of: base, in: path, flags)
     // A tensor file is normalised already, and has no classes.
     if !images.isEmpty { EvaluateCommand.noteData(of: base, configuration, flags) }
     let predictor = try Predictor(configuration, weights: path, trainedOn: base?.data)

@@ -43,7 +43,7 @@ struct TrainCommand: ParsableCommand {
     StopRequest.catchSignals()
     try Ending.withProcessGroup { group in
       let base = try WeightDescription.ofFirstWeights(
-        output.initFrom, output: folder, group: group)
+        output.initFrom, resume: given.resume, output: folder, group: group)
       var configuration = try group.together { try self.configuration(base: base) }
       configuration.outputFolder = folder
       return try Trainer(configuration, group: group).run()
@@ -54,7 +54,7 @@ struct TrainCommand: ParsableCommand {
   private func configuration(base: WeightDescription?) throws -> RunConfiguration {
     var c = try flags.configuration(base: base, trains: true)
     output.apply(to: &c)
-    if let file = output.initFrom { EvaluateCommand.noteHeads(of: base, in: file, flags) }
+    if let file = output.initFrom { EvaluateCommand.noteAssumptions(of: base, in: file, flags) }
     return c
   }
 

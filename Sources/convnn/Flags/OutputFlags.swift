@@ -6,7 +6,7 @@ import Training
 struct OutputFlags: ParsableArguments {
   @Option(
     name: .customLong("output_dir"),
-    help: "Folder of results (default: ./Output/<layer>-<dataset>).")
+    help: "Folder of results (default: ./Output/<layer>-<dataset>, by the flags).")
   var outputFolder: String?
   @Option(
     name: .customLong("init_from"),

@@ -26,6 +26,7 @@ struct RunFlags: ParsableArguments {
         c.model.dropout = fresh.dropout
         c.model.attentionDropout = fresh.attentionDropout
         c.model.dropPath = fresh.dropPath
+        c.model.referenceQuirks = fresh.referenceQuirks
       }
       c.resize = base.model.imageSize
     }
