@@ -39,10 +39,11 @@ public struct ControlGroup: Sendable {
 
   /// Bytes that the processes of a group may have together; nil without a limit.
   public var memoryLimit: UInt64? {
-    (unified.map { $0 + "/memory.max" } + memory.map { $0 + "/memory.limit_in_bytes" })
-      .compactMap(number)
-      // Version 1 has a huge number where there is none.
-      .filter { $0 < 1 << 60 }.min().map(UInt64.init)
+    let files =
+      unified.map { $0 + "/memory.max" } + memory.map { $0 + "/memory.limit_in_bytes" }
+    let limits = files.compactMap { number($0) }
+    // Version 1 has a huge number where there is none.
+    return limits.filter { $0 < 1 << 60 }.min().map { UInt64($0) }
   }
 
   /// Time on CPUs by the clock, like 2.5; nil without a limit.

@@ -151,12 +151,14 @@ private struct Trajectory: Decodable {
             ]
           )
         })
-      return try zip(results, outputs).map { result, output in
+      var losses: [[Double]] = []
+      for (result, output) in zip(results, outputs) {
         try #require(result.code == 0, "\(result.errors)")
         let steps = try metrics(output, event: "step")
         try #require(steps.count == expected.steps.count)
-        return steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue }
+        losses.append(steps.compactMap { ($0["loss"] as? NSNumber)?.doubleValue })
       }
+      return losses
     }
     let weights = golden.appendingPathComponent("init.safetensors").path
     let unchanged = try losses([(1, weights), (3, weights)])

@@ -13,9 +13,11 @@ import Testing
   }
 
   @Test("the dialect's values are read") func values() throws {
-    let bytes: [UInt8] =
-      [0x80, 2] + Array("}(U\u{1}aK\u{5}U\u{1}b](M".utf8) + [1, 2] + Array("J".utf8)
-      + [0xFE, 0xFF, 0xFF, 0xFF] + Array("eU\u{1}cNu.".utf8)
+    let parts: [[UInt8]] = [
+      [0x80, 2], Array("}(U\u{1}aK\u{5}U\u{1}b](M".utf8), [1, 2], Array("J".utf8),
+      [0xFE, 0xFF, 0xFF, 0xFF], Array("eU\u{1}cNu.".utf8),
+    ]
+    let bytes = Array(parts.joined())
     let root = try PickleReader.read(bytes)
     guard case .integer(5)? = root["a"], case .list(let list)? = root["b"], case .none? = root["c"]
     else {
