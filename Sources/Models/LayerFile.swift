@@ -30,6 +30,12 @@ public struct LayerFile: Sendable {
 
   public var width: Int { configuration.width }
 
+  /// Of the layer that reproduces the results.
+  var shape: LayerShape {
+    LayerShape(
+      configuration, width: width, tokens: tokens, capacity: images, candidates: candidates)
+  }
+
   /// - Throws: `RunError` (code data) naming what is wrong with the file.
   public init(path: String, config: String, tensors: [String: LayerTensor]) throws {
     self.path = path

@@ -45,8 +45,6 @@ public func verifyLayerFile(
   _ path: String, tolerance: Double, precision: Precision = .single
 ) throws -> LayerVerification {
   try verifyLayerFile(path, tolerance: tolerance, precision: precision) { file in
-    makeAttentionLayer(
-      file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
-      scratch: Scratch(precision: precision), candidates: file.candidates)
+    file.shape.makeLayer(scratch: Scratch(precision: precision))
   }
 }

@@ -38,13 +38,15 @@ public struct ParameterLayout: Sendable {
     /// Behind the block's last parameter.
     var end = 0
 
+    /// Of the whole block.
+    var count: Int { end - contractionWeight }
     var mlp: Range<Int> { contractionWeight..<attention }
     /// Of the attention branch.
     var attended: Range<Int> { attention..<end }
   }
 
-  /// - Parameter attention: the specifications of one block's attention layer.
-  public init(configuration c: ModelConfiguration, attention: [ParameterSpec]) {
+  public init(configuration c: ModelConfiguration) {
+    let attention = c.layer.facts.parameters(LayerShape(c))
     var places: [ParameterPlace] = []
     var offset = 0
     func add(_ spec: ParameterSpec) -> Int {

@@ -41,9 +41,7 @@ public final class VisionTransformer: Engine {
     func makeBlock(isLast: Bool) -> EncoderBlock {
       EncoderBlock(
         c, isLast: isLast, capacity: capacity,
-        attention: makeAttentionLayer(
-          c, width: c.width, tokens: c.tokens, capacity: capacity, scratch: scratch),
-        scratch: scratch)
+        attention: LayerShape(c, capacity: capacity).makeLayer(scratch: scratch), scratch: scratch)
     }
     let last = makeBlock(isLast: true)
     var blocks: [EncoderBlock] = []
@@ -52,7 +50,7 @@ public final class VisionTransformer: Engine {
         recomputes ? blocks.first ?? makeBlock(isLast: false) : makeBlock(isLast: false))
     }
     self.blocks = blocks + [last]
-    layout = ParameterLayout(configuration: c, attention: last.attention.parameters)
+    layout = ParameterLayout(configuration: c)
     embedding = PatchEmbedding(c, capacity: capacity, scratch: scratch)
     classifier = Classifier(c, capacity: capacity, scratch: scratch)
     // In mixed precision blocks keep what their backward pass reads.

@@ -17,17 +17,17 @@ import Testing
   private func layer(
     tokens: Int, dropout: Float = 0, quirks: Bool = false, secondAttends: Bool = false
   ) -> BranchingLayer {
-    var c = configuration(dropout: dropout)
-    c.referenceQuirks = quirks
+    func shape(width: Int, heads: Int) -> LayerShape {
+      var c = configuration(dropout: dropout)
+      (c.referenceQuirks, c.numHeads) = (quirks, heads)
+      return LayerShape(c, width: width, tokens: tokens, capacity: 2)
+    }
     let scratch = Scratch()
-    let first = MultiHeadAttention(
-      configuration: c, width: 6, tokens: tokens, capacity: 2, heads: 3, scratch: scratch)
+    let first = MultiHeadAttention(shape(width: 6, heads: 3), scratch: scratch)
+    let other = shape(width: 10, heads: 2)
     let second: any AttentionLayer =
       secondAttends
-      ? MultiHeadAttention(
-        configuration: c, width: 10, tokens: tokens, capacity: 2, heads: 2, scratch: scratch)
-      : TokenConvolution(
-        configuration: c, width: 10, tokens: tokens, capacity: 2, heads: 2, scratch: scratch)
+      ? MultiHeadAttention(other, scratch: scratch) : TokenConvolution(other, scratch: scratch)
     return BranchingLayer(
       [
         BranchingLayer.Branch(name: "convnn", width: 6, layer: first),
@@ -114,8 +114,7 @@ import Testing
     (c.samplingType, c.sampleCount, c.neighbours) = (sampling, 4, 3)
     for layer in [LayerKind.branchAttention, .branchConv] {
       c.layer = layer
-      let layer = makeAttentionLayer(
-        c, width: 22, tokens: 26, capacity: 2, scratch: Scratch())
+      let layer = LayerShape(c, width: 22, tokens: 26, capacity: 2).makeLayer(scratch: Scratch())
       expectLayerContract(layer, images: 2, tokens: 26, width: 22)
     }
   }
@@ -141,11 +140,11 @@ import Testing
     }
     func make(_ layer: LayerKind, ratio: Double) -> any AttentionLayer {
       (c.layer, c.branchRatio) = (layer, ratio)
-      return makeAttentionLayer(c, width: 12, tokens: tokens, capacity: 2, scratch: Scratch())
+      return LayerShape(c, width: 12, tokens: tokens, capacity: 2).makeLayer(scratch: Scratch())
     }
     check(make(.branchAttention, ratio: 0), make(.attention, ratio: 0), "attention.")
     let convolution = TokenConvolution(
-      configuration: c, width: 12, tokens: tokens, capacity: 2, heads: 3, scratch: Scratch())
+      LayerShape(c, width: 12, tokens: tokens, capacity: 2), scratch: Scratch())
     check(make(.branchConv, ratio: 0), convolution, "conv1d.")
     for sampling in [SamplingType.all, .random] {
       (c.samplingType, c.sampleCount, c.neighbours) = (sampling, 5, 4)

@@ -34,9 +34,7 @@ import Testing
       let test = ConvNNCase(tokens: 37, width: 66, heads: heads, neighbours: neighbours)
       expectEqual(
         test,
-        KvtAttention(
-          configuration: test.configuration, width: 66, tokens: 37, capacity: 2, heads: heads,
-          scratch: Scratch()))
+        KvtAttention(test.shape(), scratch: Scratch()))
     }
   }
 
@@ -46,9 +44,7 @@ import Testing
       let test = ConvNNCase(tokens: tokens, width: 34, heads: heads, neighbours: tokens)
       expectEqual(
         test,
-        MultiHeadAttention(
-          configuration: test.configuration, width: 34, tokens: tokens, capacity: 2, heads: heads,
-          scratch: Scratch()))
+        MultiHeadAttention(test.shape(), scratch: Scratch()))
     }
   }
 }

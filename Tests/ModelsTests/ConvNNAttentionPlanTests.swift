@@ -7,9 +7,10 @@ import Testing
     tokens: Int = 17, width: Int = 24, heads: Int = 1,
     _ change: (inout ModelConfiguration) -> Void
   ) -> ConvNNAttentionPlan {
-    let test = ConvNNCase(tokens: tokens, width: width, heads: heads, change)
-    return ConvNNAttentionPlan(
-      configuration: test.configuration, width: width, tokens: tokens, heads: heads)
+    ConvNNAttentionPlan(
+      LayerShape(
+        ConvNNCase(tokens: tokens, width: width, heads: heads, change).configuration, width: width,
+        tokens: tokens))
   }
 
   @Test("spatial candidates lie evenly on the grid, or along the tokens")
@@ -119,11 +120,11 @@ import Testing
     #expect(try total { $0.convolutionType = .depthwiseSeparable } == 5_942_410)
 
     func convolution(_ type: ConvolutionType, coordinates: Bool) -> [ParameterSpec] {
-      let plan = plan(heads: 2) {
+      let test = ConvNNCase(tokens: 17, width: 24, heads: 2) {
         $0.convolutionType = type
         $0.coordinateEncoding = coordinates
       }
-      return Array(plan.parameters.dropFirst(4))
+      return Array(ConvNNAttention.parameters(test.shape()).dropFirst(4))
     }
     #expect(
       convolution(.depthwise, coordinates: true)

@@ -25,6 +25,7 @@ struct ConvNNCase: CustomTestStringConvertible, Sendable {
     configuration = ModelConfiguration()
     configuration.layer = .convNNAttention
     configuration.neighbours = neighbours
+    (configuration.numHeads, configuration.convnnHeads) = (heads, heads)
     configuration.attentionDropout = 0
     change(&configuration)
   }
@@ -43,13 +44,16 @@ struct ConvNNCase: CustomTestStringConvertible, Sendable {
     return words.joined(separator: " ")
   }
 
-  func layer(images: Int = 2, dropout: Float = 0) -> ConvNNAttention {
+  func shape(images: Int = 2, dropout: Float = 0) -> LayerShape {
     var c = configuration
     c.attentionDropout = dropout
-    return ConvNNAttention(
-      configuration: c, width: width, tokens: tokens, capacity: images, heads: heads,
-      scratch: Scratch(),
+    return LayerShape(
+      c, width: width, tokens: tokens, capacity: images,
       candidates: c.samplingType == .random ? candidates.map { Int32($0) } : nil)
+  }
+
+  func layer(images: Int = 2, dropout: Float = 0) -> ConvNNAttention {
+    ConvNNAttention(shape(images: images, dropout: dropout), scratch: Scratch())
   }
 }
 

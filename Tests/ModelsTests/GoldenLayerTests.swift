@@ -7,9 +7,7 @@ import Testing
 
 /// The layer of a golden file, with the file's candidates.
 func goldenLayer(_ file: LayerFile) -> any AttentionLayer {
-  makeAttentionLayer(
-    file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
-    scratch: Scratch(), candidates: file.candidates)
+  file.shape.makeLayer(scratch: Scratch())
 }
 
 @Suite("Golden layers") struct GoldenLayerTests {
@@ -46,9 +44,7 @@ func goldenLayer(_ file: LayerFile) -> any AttentionLayer {
   func agreesRounded(name: String) throws {
     let path = goldenFolder.appendingPathComponent(name).path
     let result = try verifyLayerFile(path, tolerance: 5 * 0x1p-8, precision: .mixed) { file in
-      makeAttentionLayer(
-        file.configuration, width: file.width, tokens: file.tokens, capacity: file.images,
-        scratch: Scratch(precision: .mixed), candidates: file.candidates)
+      file.shape.makeLayer(scratch: Scratch(precision: .mixed))
     }
     let worst = result.comparison.worst
     #expect(result.passed, "\(worst.tensor) \(worst.error)")

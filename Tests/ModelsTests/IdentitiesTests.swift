@@ -16,14 +16,15 @@ import Testing
     Shape(tokens: 37, width: 128, heads: 2),
   ]
 
-  private func configuration(_ shape: Shape, dropout: Float) -> ModelConfiguration {
+  private func of(_ shape: Shape, dropout: Float) -> LayerShape {
     var configuration = ModelConfiguration()
+    configuration.numHeads = shape.heads
     configuration.attentionDropout = dropout
     configuration.neighbours = shape.tokens
     configuration.sparseMode = .all
     configuration.localWindow = shape.tokens
     configuration.localHeadWidth = shape.width / shape.heads
-    return configuration
+    return LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2)
   }
 
   /// Equal results, forward and backward; `extra` parameters of zero follow the common ones.
@@ -47,40 +48,30 @@ import Testing
   }
 
   private func attention(_ shape: Shape, dropout: Float = 0) -> MultiHeadAttention {
-    MultiHeadAttention(
-      configuration: configuration(shape, dropout: dropout), width: shape.width,
-      tokens: shape.tokens, capacity: 2, heads: shape.heads, scratch: Scratch())
+    MultiHeadAttention(of(shape, dropout: dropout), scratch: Scratch())
   }
 
   @Test("sparse attention over all pairs, dropout included", arguments: shapes)
   func sparse(shape: Shape) {
-    let layer = SparseAttention(
-      configuration: configuration(shape, dropout: 0.2), width: shape.width, tokens: shape.tokens,
-      capacity: 2, heads: shape.heads, scratch: Scratch())
+    let layer = SparseAttention(of(shape, dropout: 0.2), scratch: Scratch())
     expectEqual(layer, attention(shape, dropout: 0.2), shape, training: true)
   }
 
   @Test("neighborhood attention with every token a neighbour", arguments: shapes)
   func neighborhood(shape: Shape) {
-    let layer = NeighborhoodAttention(
-      configuration: configuration(shape, dropout: 0), width: shape.width, tokens: shape.tokens,
-      capacity: 2, heads: shape.heads, scratch: Scratch())
+    let layer = NeighborhoodAttention(of(shape, dropout: 0), scratch: Scratch())
     expectEqual(layer, attention(shape), shape, training: true, extra: shape.width)
   }
 
   @Test("local attention with a wide window and no positions", arguments: shapes)
   func local(shape: Shape) {
-    let layer = LocalAttention(
-      configuration: configuration(shape, dropout: 0.2), width: shape.width, tokens: shape.tokens,
-      capacity: 2, heads: shape.heads, scratch: Scratch(), turns: false)
+    let layer = LocalAttention(of(shape, dropout: 0.2), scratch: Scratch(), turns: false)
     expectEqual(layer, attention(shape, dropout: 0.2), shape, training: true)
   }
 
   @Test("k-NN attention with every token chosen, dropout included", arguments: shapes)
   func kvt(shape: Shape) {
-    let layer = KvtAttention(
-      configuration: configuration(shape, dropout: 0.2), width: shape.width, tokens: shape.tokens,
-      capacity: 2, heads: shape.heads, scratch: Scratch())
+    let layer = KvtAttention(of(shape, dropout: 0.2), scratch: Scratch())
     expectEqual(layer, attention(shape, dropout: 0.2), shape, training: true)
   }
 }

@@ -23,9 +23,10 @@ import Testing
     var configuration = ModelConfiguration()
     configuration.neighbours = shape.neighbours
     configuration.attentionDropout = dropout
+    configuration.numHeads = shape.heads
     return KvtAttention(
-      configuration: configuration, width: shape.width, tokens: shape.tokens, capacity: 2,
-      heads: shape.heads, scratch: Scratch())
+      LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
+      scratch: Scratch())
   }
 
   /// Indices of the K largest, ties to the lower index, ascending.

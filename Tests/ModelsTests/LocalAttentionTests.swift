@@ -25,6 +25,7 @@ import Testing
     _ shape: Shape, dropout: Float = 0, quirks: Bool = false
   ) -> ModelConfiguration {
     var configuration = ModelConfiguration()
+    configuration.numHeads = shape.heads
     configuration.localWindow = shape.window
     configuration.localHeadWidth = shape.headWidth
     configuration.attentionDropout = dropout
@@ -34,8 +35,9 @@ import Testing
 
   static func layer(_ shape: Shape, dropout: Float = 0, quirks: Bool = false) -> LocalAttention {
     LocalAttention(
-      configuration: configuration(shape, dropout: dropout, quirks: quirks), width: shape.width,
-      tokens: shape.tokens, capacity: 2, heads: shape.heads, scratch: Scratch())
+      LayerShape(
+        configuration(shape, dropout: dropout, quirks: quirks), width: shape.width,
+        tokens: shape.tokens, capacity: 2), scratch: Scratch())
   }
 
   static func slow(_ shape: Shape, queries: Int, quirks: Bool) -> SlowAttention {

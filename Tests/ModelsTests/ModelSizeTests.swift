@@ -66,15 +66,11 @@ import Testing
     },
   ]
 
-  static func layer(_ c: ModelConfiguration) -> any AttentionLayer {
-    makeAttentionLayer(c, width: c.width, tokens: c.tokens, capacity: 1, scratch: Scratch())
-  }
-
   @Test("published totals of parameters", arguments: totals)
   func parameters(total: Total) {
     var c = ModelConfiguration()
     total.change(&c)
-    let layout = ParameterLayout(configuration: c, attention: Self.layer(c).parameters)
+    let layout = ParameterLayout(configuration: c)
     #expect(layout.count == total.count)
     #expect(layout.places.reduce(0) { $0 + $1.spec.count } == total.count)
     // And as told before the model is made.
@@ -85,7 +81,7 @@ import Testing
   func levels(architecture: Architecture) {
     var c = ModelConfiguration()
     (c.architecture, c.numLayers, c.imageSize) = (architecture, 3, 32)
-    let layout = ParameterLayout(configuration: c, attention: Self.layer(c).parameters)
+    let layout = ParameterLayout(configuration: c)
     var names: [Int: Set<String>] = [:]
     for place in layout.places {
       names[layout.levelsAbove(place), default: []].insert(place.spec.name)
@@ -156,6 +152,28 @@ import Testing
       }
     }
   }()
+
+  @Test("a layer has the parameters that are told before it is made", arguments: counted)
+  func told(c: ModelConfiguration) {
+    let shape = LayerShape(c)
+    #expect(shape.makeLayer(scratch: Scratch()).parameters == c.layer.facts.parameters(shape))
+  }
+
+  @Test("a branch alone needs the memory of its layer", arguments: SamplingType.allCases)
+  func memory(sampling: SamplingType) {
+    func least(_ layer: LayerKind, ratio: Double) -> [Double] {
+      var c = ModelConfiguration()
+      (c.layer, c.branchRatio, c.samplingType, c.sampleCount) = (layer, ratio, sampling, 10)
+      return [
+        c.leastScratch, c.leastActivationsPerImage(recomputes: false, precision: .single),
+        c.leastActivationsPerImage(recomputes: true, precision: .mixed),
+      ]
+    }
+    #expect(least(.branchAttention, ratio: 0) == least(.attention, ratio: 0))
+    for layer in [LayerKind.branchConv, .branchAttention] {
+      #expect(least(layer, ratio: 1) == least(.convNNAttention, ratio: 1))
+    }
+  }
 
   @Test("operations per image, counted one product at a time", arguments: counted)
   func operations(c: ModelConfiguration) throws {

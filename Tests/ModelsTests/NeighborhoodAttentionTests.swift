@@ -24,9 +24,10 @@ import Testing
     configuration.neighbours = shape.size
     configuration.dilation = shape.dilation
     configuration.attentionDropout = dropout
+    configuration.numHeads = shape.heads
     return NeighborhoodAttention(
-      configuration: configuration, width: shape.width, tokens: shape.tokens, capacity: 2,
-      heads: shape.heads, scratch: Scratch())
+      LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
+      scratch: Scratch())
   }
 
   /// The window rule as it is documented: start, then shift.

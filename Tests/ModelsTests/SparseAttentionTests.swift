@@ -29,9 +29,10 @@ import Testing
     configuration.sparseContextWindow = shape.window
     configuration.attentionDropout = dropout
     configuration.referenceQuirks = quirks
+    configuration.numHeads = shape.heads
     return SparseAttention(
-      configuration: configuration, width: shape.width, tokens: shape.tokens, capacity: 2,
-      heads: shape.heads, scratch: Scratch())
+      LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
+      scratch: Scratch())
   }
 
   static func sees(_ shape: Shape, _ i: Int, _ j: Int) -> Bool {

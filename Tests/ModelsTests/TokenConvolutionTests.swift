@@ -27,9 +27,10 @@ import Testing
     var configuration = ModelConfiguration()
     configuration.kernelSize = shape.kernel
     configuration.referenceQuirks = quirks
+    configuration.numHeads = shape.heads
     return TokenConvolution(
-      configuration: configuration, width: shape.width, tokens: shape.tokens, capacity: 2,
-      heads: shape.heads, scratch: Scratch())
+      LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
+      scratch: Scratch())
   }
 
   /// The layer in double precision, one number at a time. Parameters in the layer's order.

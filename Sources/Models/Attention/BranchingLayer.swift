@@ -46,28 +46,35 @@ public final class BranchingLayer: AttentionLayer {
     precondition(branches.count == 1 || branches.count == 2)
     width = branches.reduce(0) { $0 + $1.width }
     var places: [Place] = []
-    var parameters: [ParameterSpec] = []
     var (column, offset) = (0, 0)
     for (index, branch) in branches.enumerated() {
       places.append(
         Place(
           layer: branch.layer, column: column, parameters: offset,
           firstPart: index * LayerPass.partsOfBranch))
-      parameters += branch.layer.parameters.map { $0.prefixed(branch.name + ".") }
       column += branch.width
       offset += branch.layer.parameterCount
     }
     pointwise = offset
-    if branches.count > 1 {
-      parameters += [
-        .linear("pointwise_linear.weight", outputs: width, inputs: width),
-        .bias("pointwise_linear.bias", outputs: width, fanIn: width),
-      ]
-    }
     self.branches = places
-    self.parameters = parameters
+    parameters = Self.parameters(
+      of: branches.map { ($0.name, $0.layer.parameters) }, width: width)
     needsAllTokens = branches.contains { $0.layer.needsAllTokens }
     joined = FloatSlab(count: branches.count > 1 ? capacity * tokens * width : 0)
+  }
+
+  /// Those of the branches, and of W where there are two.
+  static func parameters(
+    of branches: [(name: String, parameters: [ParameterSpec])], width: Int
+  ) -> [ParameterSpec] {
+    let own = branches.flatMap { branch in
+      branch.parameters.map { $0.prefixed(branch.name + ".") }
+    }
+    guard branches.count > 1 else { return own }
+    return own + [
+      .linear("pointwise_linear.weight", outputs: width, inputs: width),
+      .bias("pointwise_linear.bias", outputs: width, fanIn: width),
+    ]
   }
 
   private var isSingle: Bool { branches.count == 1 }

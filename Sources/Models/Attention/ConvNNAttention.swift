@@ -45,19 +45,14 @@ public final class ConvNNAttention: AttentionLayer {
   private let dQkv: ScratchRegion  // [B·T, 3D]
   private let dSearched: ScratchRegion  // [B·M, D]
 
-  /// - Parameters:
-  ///   - configuration: `validateLayer` accepts it.
-  ///   - candidates: tokens that random sampling would otherwise draw.
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch, candidates given: [Int32]? = nil
-  ) {
-    let plan = ConvNNAttentionPlan(
-      configuration: configuration, width: width, tokens: tokens, heads: heads, candidates: given)
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let plan = ConvNNAttentionPlan(shape)
+    let (width, tokens, heads) = (plan.width, plan.tokens, plan.heads)
+    let capacity = shape.capacity
     self.plan = plan
-    parameters = plan.parameters
+    parameters = Self.parameters(shape)
     needsAllTokens = plan.mixesTokens
-    dropout = configuration.attentionDropout
+    dropout = shape.configuration.attentionDropout
     candidates = ConvNNAttentionCandidates(plan: plan)
     var layout = scratch.layout()
     // Neighbours are chosen, then summed: one place for both.

@@ -1,4 +1,4 @@
-// Which ConvNN layer a configuration asks for: sizes, candidates, parameters, operations.
+// Which ConvNN layer a configuration asks for: sizes, candidates, operations.
 
 // T tokens, Q output tokens, D width, H heads, d = D/H, K neighbours, M candidates.
 
@@ -36,17 +36,13 @@ struct ConvNNAttentionPlan {
   /// What a score is multiplied by.
   var scale: Float { magnitude == .matmul ? 1 / Float(headWidth).squareRoot() : 1 }
 
-  /// - Parameters:
-  ///   - c: `validateLayer(tokens:)` accepts it.
-  ///   - candidates: distinct candidate tokens to use instead of the configured choice.
-  init(
-    configuration c: ModelConfiguration, width: Int, tokens: Int, heads: Int,
-    candidates: [Int32]? = nil
-  ) {
-    precondition(width % heads == 0 && c.aggregationType != .coordinates)
-    self.width = width
-    self.tokens = tokens
-    self.heads = heads
+  /// - Parameter shape: its candidates, distinct tokens, are used instead of the configured choice.
+  init(_ shape: LayerShape) {
+    let (c, candidates) = (shape.configuration, shape.candidates)
+    precondition(shape.width % c.convnnHeads == 0 && c.aggregationType != .coordinates)
+    width = shape.width
+    tokens = shape.tokens
+    heads = c.convnnHeads
     headWidth = width / heads
     neighbours = c.neighbours
     sampling = c.samplingType
@@ -61,7 +57,7 @@ struct ConvNNAttentionPlan {
     case .both: featureWidth = headWidth + 1
     case .coordinates: featureWidth = 1
     }
-    valueWidth = headWidth + (c.coordinateEncoding || c.aggregationType == .both ? 1 : 0)
+    valueWidth = Self.valueWidth(shape)
 
     switch c.samplingType {
     case .all:
@@ -109,24 +105,11 @@ struct ConvNNAttentionPlan {
     }
   }
 
-  /// In the order of the reference's state dict.
-  var parameters: [ParameterSpec] {
-    let maps = ["W_q", "W_k", "W_v", "W_o"].map {
-      ParameterSpec.linear("\($0).weight", outputs: width, inputs: width)
-    }
-    let taps = [valueWidth, 1, neighbours]
-    switch convolution {
-    case .depthwise: return maps + [ParameterSpec("conv.weight", taps, .ones)]
-    case .standard:
-      let shape = [headWidth, valueWidth, neighbours]
-      let fanIn = valueWidth * neighbours
-      return maps + [ParameterSpec("conv.weight", shape, .uniform(fanIn: fanIn))]
-    case .depthwiseSeparable:
-      return maps + [
-        ParameterSpec("conv.0.weight", taps, .uniform(fanIn: neighbours)),
-        ParameterSpec("conv.1.weight", [headWidth, valueWidth, 1], .uniform(fanIn: valueWidth)),
-      ]
-    }
+  /// Channels that the convolution of a layer reads.
+  static func valueWidth(_ s: LayerShape) -> Int {
+    let c = s.configuration
+    let coordinate = c.coordinateEncoding || c.aggregationType == .both ? 1 : 0
+    return s.width / c.convnnHeads + coordinate
   }
 
   /// Where the convolution's parameters begin.

@@ -33,23 +33,18 @@ public final class KvtAttention: AttentionLayer {
   /// Dropout keep masks [B, H, Q, K].
   private let keep: UnsafeMutablePointer<UInt8>
 
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    precondition(width % heads == 0 && configuration.neighbours > 0)
-    self.width = width
-    self.tokens = tokens
-    self.heads = heads
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let (c, capacity) = (shape.configuration, shape.capacity)
+    precondition(shape.width % c.numHeads == 0 && c.neighbours > 0)
+    width = shape.width
+    tokens = shape.tokens
+    heads = c.numHeads
     headWidth = width / heads
-    neighbours = min(configuration.neighbours, tokens)
+    neighbours = min(c.neighbours, tokens)
     // A pair in a list costs about three times a pair in a dense product, and spreading a fourth.
     usesLists = neighbours * 3 < tokens
-    dropout = configuration.attentionDropout
-    parameters = [
-      .linear("qkv.weight", outputs: 3 * width, inputs: width),
-      .linear("proj.weight", outputs: width, inputs: width),
-    ]
+    dropout = c.attentionDropout
+    parameters = Self.parameters(shape)
     var layout = scratch.layout()
     dense = layout.floats(tokens * tokens)
     entries = layout.floats(tokens * neighbours)
@@ -158,5 +153,32 @@ public final class KvtAttention: AttentionLayer {
     KvtProducts(
       keys: index + slot, rows: rows, tokens: tokens, neighbours: neighbours, width: headWidth,
       usesLists: usesLists, dense: dense.base)
+  }
+}
+
+extension KvtAttention: LayerFacts {
+  static func validate(_ c: ModelConfiguration, tokens: Int) throws {
+    try c.validateHeads()
+    try c.validateNeighbours(tokens: tokens)
+  }
+
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] {
+    [
+      .linear("qkv.weight", outputs: 3 * s.width, inputs: s.width),
+      .linear("proj.weight", outputs: s.width, inputs: s.width),
+    ]
+  }
+
+  /// Queries, keys, values, merged heads; K probabilities a head.
+  static func leastKept(_ s: LayerShape) -> Double {
+    4 * Double(s.width) + Double(s.configuration.numHeads) * Double(s.configuration.neighbours)
+  }
+
+  static func leastScratch(_ s: LayerShape) -> Double { Double(s.tokens) * Double(s.tokens) }
+
+  static func choices(_ c: ModelConfiguration) -> [String] { ["K=\(c.neighbours)"] }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    KvtAttention(s, scratch: scratch)
   }
 }

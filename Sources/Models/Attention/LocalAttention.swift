@@ -1,6 +1,7 @@
 // Windowed attention with rotary positions (Beltagy et al. 2020, arXiv:2004.05150; Su et al. 2021,
 // arXiv:2104.09864).
 import CKernels
+import Diagnostics
 import Foundation
 import Tensors
 
@@ -19,49 +20,34 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
   private let attention: BandAttention
   private let frame: AttentionFrame
 
-  public convenience init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    self.init(
-      configuration: configuration, width: width, tokens: tokens, capacity: capacity, heads: heads,
-      scratch: scratch, turns: true)
-  }
-
   /// - Parameter turns: false leaves rotary positions out (tests compare with plain attention).
-  init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch, turns: Bool
-  ) {
-    let headWidth = configuration.localHeadWidth
-    let window = configuration.localWindow
+  init(_ shape: LayerShape, scratch: Scratch, turns: Bool = true) {
+    let c = shape.configuration
+    let (headWidth, window) = (c.localHeadWidth, c.localWindow)
     precondition(headWidth % 2 == 0 && headWidth > 0 && window > 0)
-    self.tokens = tokens
-    inner = heads * headWidth
-    parameters = [
-      .linear("to_qkv.weight", outputs: 3 * inner, inputs: width),
-      .linear("to_out.weight", outputs: width, inputs: inner),
-    ]
+    tokens = shape.tokens
+    inner = c.numHeads * headWidth
+    parameters = Self.parameters(shape)
     let frequencies = RotaryTable.frequencies(width: headWidth)
     buffers = [
       LayerBuffer(name: "attn_fn.rel_pos.inv_freq", shape: [headWidth / 2], values: frequencies)
     ]
-    let quirks = configuration.referenceQuirks
+    let quirks = c.referenceQuirks
     rotary =
       turns
       ? RotaryTable(frequencies: frequencies, tokens: tokens, queryOffset: quirks ? window : 0)
       : nil
     // The reference pads with zero tokens up to a multiple of the window, and lets them take part.
-    let padded = (tokens + window - 1) / window * window
+    let (tokens, padded) = (tokens, (tokens + window - 1) / window * window)
     var layout = scratch.layout()
     attention = BandAttention(
       scratch: scratch, layout: &layout, pattern: .window(tokens: tokens, reach: window),
-      heads: heads, headWidth: headWidth, capacity: capacity,
-      dropout: configuration.attentionDropout,
+      heads: c.numHeads, headWidth: headWidth, capacity: shape.capacity,
+      dropout: c.attentionDropout,
       zeroKeys: quirks ? { max(0, min($0 + window + 1, padded) - tokens) } : nil)
     frame = AttentionFrame(
-      scratch: scratch, layout: &layout, width: width, inner: inner, tokens: tokens,
-      capacity: capacity)
+      scratch: scratch, layout: &layout, width: shape.width, inner: inner, tokens: tokens,
+      capacity: shape.capacity)
   }
 
   public func operations(outputTokens: Int) -> Int {
@@ -102,5 +88,36 @@ public final class LocalAttention: AttentionLayer, BufferOwning {
         query + inner, rotary.keyCosine, rotary.keySine, reach.count, qkv.stride, attention.heads,
         headWidth, direction)
     }
+  }
+}
+
+extension LocalAttention: LayerFacts {
+  static func validate(_ c: ModelConfiguration, tokens: Int) throws {
+    guard c.localHeadWidth % 2 == 0 else {
+      throw RunError.configuration(
+        "dim_head is \(c.localHeadWidth): rotary positions turn pairs of channels; use an even "
+          + "number.")
+    }
+  }
+
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] {
+    let inner = s.configuration.numHeads * s.configuration.localHeadWidth
+    return [
+      .linear("to_qkv.weight", outputs: 3 * inner, inputs: s.width),
+      .linear("to_out.weight", outputs: s.width, inputs: inner),
+    ]
+  }
+
+  /// Queries, keys, values, merged heads; of the window the half that every token has.
+  static func leastKept(_ s: LayerShape) -> Double {
+    let c = s.configuration
+    let seen = min(Double(s.tokens), Double(c.localWindow) + 1)
+    return Double(c.numHeads) * (4 * Double(c.localHeadWidth) + seen)
+  }
+
+  static func leastScratch(_ s: LayerShape) -> Double { 0 }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    LocalAttention(s, scratch: scratch)
   }
 }

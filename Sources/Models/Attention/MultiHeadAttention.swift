@@ -38,20 +38,17 @@ public final class MultiHeadAttention: AttentionLayer {
   private let dMerged: ScratchRegion  // [B·T, D]
   private let dProjected: ScratchRegion  // [B·T, 3D]
 
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    precondition(width % heads == 0)
-    self.width = width
-    self.tokens = tokens
-    self.heads = heads
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let c = shape.configuration
+    precondition(shape.width % c.numHeads == 0)
+    width = shape.width
+    tokens = shape.tokens
+    heads = c.numHeads
     headWidth = width / heads
-    self.capacity = capacity
+    capacity = shape.capacity
     pitch = (tokens + 15) / 16 * 16
-    dropout = configuration.attentionDropout
-    own = SelfAttentionParameters(
-      width: width, hasBiases: configuration.architecture.hasAttentionBiases)
+    dropout = c.attentionDropout
+    own = SelfAttentionParameters(shape)
     self.scratch = scratch
     let masks = scratch.element == .float ? capacity * heads : 1
     keep = .allocate(capacity: dropout > 0 ? masks * tokens * tokens : 0)
@@ -196,5 +193,23 @@ public final class MultiHeadAttention: AttentionLayer {
         rows: all, outputs: 3 * width, dY: dProjected, dBias: gradients + own.queryBias,
         accumulate: pass.accumulate)
     }
+  }
+}
+
+extension MultiHeadAttention: LayerFacts {
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] { SelfAttentionParameters(s).specs }
+
+  /// Queries, keys, values, merged heads; the softmax of all heads.
+  static func leastKept(_ s: LayerShape) -> Double {
+    4 * Double(s.width) + Double(s.configuration.numHeads) * Double(s.tokens)
+  }
+
+  /// `ClassTokenAttention` keeps next to nothing.
+  static func leastKeptLast(_ s: LayerShape) -> Double { 0 }
+
+  static func leastScratch(_ s: LayerShape) -> Double { 2 * Double(s.tokens) * Double(s.tokens) }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    MultiHeadAttention(s, scratch: scratch)
   }
 }

@@ -1,5 +1,6 @@
 // Neighborhood attention in one dimension (Hassani et al. 2023, arXiv:2204.07143; dilated: 2209.15001).
 import CKernels
+import Diagnostics
 import Tensors
 
 // B images, T tokens, Q output tokens, D width.
@@ -18,19 +19,13 @@ public final class NeighborhoodAttention: AttentionLayer {
   /// Dropout keep mask of the output [B·Q, D].
   private let keep: UnsafeMutablePointer<UInt8>
 
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    let (size, dilation) = (configuration.neighbours, configuration.dilation)
-    precondition(width % heads == 0 && size > 0 && dilation > 0 && size * dilation <= tokens)
-    self.width = width
-    dropout = configuration.attentionDropout
-    parameters = [
-      .linear("qkv.weight", outputs: 3 * width, inputs: width),
-      .linear("proj.weight", outputs: width, inputs: width),
-      .bias("proj.bias", outputs: width, fanIn: width),
-    ]
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let (c, tokens, capacity) = (shape.configuration, shape.tokens, shape.capacity)
+    let (size, dilation, heads) = (c.neighbours, c.dilation, c.numHeads)
+    precondition(shape.width % heads == 0 && size > 0 && dilation > 0 && size * dilation <= tokens)
+    width = shape.width
+    dropout = c.attentionDropout
+    parameters = Self.parameters(shape)
     var layout = scratch.layout()
     attention = BandAttention(
       scratch: scratch, layout: &layout,
@@ -84,5 +79,40 @@ public final class NeighborhoodAttention: AttentionLayer {
   private func applyKeep(_ y: Rows, rows: Int) {
     y.keep(
       rows: rows, width: width, mask: keep, maskStride: width, factor: 1 / (1 - dropout), into: y)
+  }
+}
+
+extension NeighborhoodAttention: LayerFacts {
+  static func validate(_ c: ModelConfiguration, tokens: Int) throws {
+    try c.validateHeads()
+    let (size, dilation) = (c.neighbours, c.dilation)
+    guard size > 1, size * dilation <= tokens else {
+      let most = tokens / dilation
+      throw RunError.configuration(
+        "--K is \(size): NeighborhoodAttention needs a kernel of at least 2, and of at most "
+          + "\(tokens) tokens" + (dilation > 1 ? " / dilation \(dilation)" : "") + ".\n"
+          + (most > 1 ? "Choose --K from 2 to \(most)." : "Choose smaller patches."))
+    }
+  }
+
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] {
+    [
+      .linear("qkv.weight", outputs: 3 * s.width, inputs: s.width),
+      .linear("proj.weight", outputs: s.width, inputs: s.width),
+      .bias("proj.bias", outputs: s.width, fanIn: s.width),
+    ]
+  }
+
+  /// Queries, keys, values, merged heads; K probabilities a head.
+  static func leastKept(_ s: LayerShape) -> Double {
+    4 * Double(s.width) + Double(s.configuration.numHeads) * Double(s.configuration.neighbours)
+  }
+
+  static func leastScratch(_ s: LayerShape) -> Double { 0 }
+
+  static func choices(_ c: ModelConfiguration) -> [String] { ["K=\(c.neighbours)"] }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    NeighborhoodAttention(s, scratch: scratch)
   }
 }

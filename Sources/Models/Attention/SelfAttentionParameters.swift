@@ -8,6 +8,11 @@ struct SelfAttentionParameters {
   let width: Int
   let hasBiases: Bool
 
+  init(_ shape: LayerShape) {
+    width = shape.width
+    hasBiases = shape.configuration.architecture.hasAttentionBiases
+  }
+
   private var square: Int { width * width }
   // Offsets from the first parameter.
   let queries = 0

@@ -14,29 +14,25 @@ public final class SparseAttention: AttentionLayer {
   private let attention: BandAttention
   private let frame: AttentionFrame
 
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    precondition(width % heads == 0 && configuration.sparseContextWindow > 0)
-    dropsInEvaluation = configuration.referenceQuirks
-    let window = configuration.sparseContextWindow
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let (c, width, tokens) = (shape.configuration, shape.width, shape.tokens)
+    let (heads, window) = (c.numHeads, c.sparseContextWindow)
+    precondition(width % heads == 0 && window > 0)
+    dropsInEvaluation = c.referenceQuirks
     let pattern =
-      switch configuration.sparseMode {
+      switch c.sparseMode {
       case .all: BandPattern.all(tokens: tokens)
       case .local: BandPattern.window(tokens: tokens, reach: window / 2)
       case .strided: BandPattern.strided(tokens: tokens, stride: window)
       }
-    parameters = ["q_proj", "k_proj", "v_proj", "out_proj"].map {
-      .linear("\($0).weight", outputs: width, inputs: width)
-    }
+    parameters = Self.parameters(shape)
     var layout = scratch.layout()
     attention = BandAttention(
       scratch: scratch, layout: &layout, pattern: pattern, heads: heads, headWidth: width / heads,
-      capacity: capacity, dropout: configuration.attentionDropout)
+      capacity: shape.capacity, dropout: c.attentionDropout)
     frame = AttentionFrame(
       scratch: scratch, layout: &layout, width: width, inner: width, tokens: tokens,
-      capacity: capacity)
+      capacity: shape.capacity)
   }
 
   public func operations(outputTokens: Int) -> Int {
@@ -69,5 +65,32 @@ public final class SparseAttention: AttentionLayer {
     copy.training = true
     copy.step = 0
     return copy
+  }
+}
+
+extension SparseAttention: LayerFacts {
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] {
+    ["q_proj", "k_proj", "v_proj", "out_proj"].map {
+      .linear("\($0).weight", outputs: s.width, inputs: s.width)
+    }
+  }
+
+  /// Queries, keys, values, merged heads; probabilities of the pairs that every token has.
+  static func leastKept(_ s: LayerShape) -> Double {
+    let c = s.configuration
+    let (t, window) = (Double(s.tokens), Double(c.sparseContextWindow))
+    let seen =
+      switch c.sparseMode {
+      case .all: t
+      case .local: min(t, window / 2 + 1)
+      case .strided: max(1, t / window)
+      }
+    return 4 * Double(s.width) + Double(c.numHeads) * seen
+  }
+
+  static func leastScratch(_ s: LayerShape) -> Double { 0 }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    SparseAttention(s, scratch: scratch)
   }
 }

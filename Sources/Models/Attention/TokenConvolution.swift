@@ -49,32 +49,22 @@ public final class TokenConvolution: AttentionLayer {
     let outputBias: Int
   }
 
-  public init(
-    configuration: ModelConfiguration, width: Int, tokens: Int, capacity: Int, heads: Int,
-    scratch: Scratch
-  ) {
-    precondition(width % heads == 0 && configuration.kernelSize > 0)
-    self.width = width
-    self.tokens = tokens
-    self.heads = heads
+  init(_ shape: LayerShape, scratch: Scratch) {
+    let (c, capacity) = (shape.configuration, shape.capacity)
+    precondition(shape.width % c.numHeads == 0 && c.kernelSize > 0)
+    width = shape.width
+    tokens = shape.tokens
+    heads = c.numHeads
     headWidth = width / heads
-    kernelSize = configuration.kernelSize
-    needsAllTokens = configuration.referenceQuirks
+    kernelSize = c.kernelSize
+    needsAllTokens = c.referenceQuirks
     let middle = (kernelSize - 1) / 2
     firstTap = max(0, middle - (tokens - 1))
     taps = min(kernelSize, middle + tokens) - firstTap
     before = middle - firstTap
     after = taps - 1 - before
-    let fanIn = headWidth * kernelSize
     let square = headWidth * headWidth
-    parameters = [
-      .linear("W_x.weight", outputs: width, inputs: width),
-      .bias("W_x.bias", outputs: width, fanIn: width),
-      ParameterSpec("conv.weight", [headWidth, headWidth, kernelSize], .uniform(fanIn: fanIn)),
-      .bias("conv.bias", outputs: headWidth, fanIn: fanIn),
-      .linear("W_o.weight", outputs: width, inputs: width),
-      .bias("W_o.bias", outputs: width, fanIn: width),
-    ]
+    parameters = Self.parameters(shape)
     let kernel = width * width + width
     let output = kernel + square * kernelSize + headWidth
     offsets = Offsets(
@@ -261,5 +251,30 @@ public final class TokenConvolution: AttentionLayer {
       let target = w + pair * kernelSize + firstTap
       for r in 0..<taps { target[r] += packed[r * square + pair] }
     }
+  }
+}
+
+extension TokenConvolution: LayerFacts {
+  static func parameters(_ s: LayerShape) -> [ParameterSpec] {
+    let (width, taps) = (s.width, s.configuration.kernelSize)
+    let headWidth = width / s.configuration.numHeads
+    let fanIn = headWidth * taps
+    return [
+      .linear("W_x.weight", outputs: width, inputs: width),
+      .bias("W_x.bias", outputs: width, fanIn: width),
+      ParameterSpec("conv.weight", [headWidth, headWidth, taps], .uniform(fanIn: fanIn)),
+      .bias("conv.bias", outputs: headWidth, fanIn: fanIn),
+      .linear("W_o.weight", outputs: width, inputs: width),
+      .bias("W_o.bias", outputs: width, fanIn: width),
+    ]
+  }
+
+  /// U and merged heads.
+  static func leastKept(_ s: LayerShape) -> Double { 2 * Double(s.width) }
+
+  static func leastScratch(_ s: LayerShape) -> Double { 0 }
+
+  static func make(_ s: LayerShape, scratch: Scratch) -> any AttentionLayer {
+    TokenConvolution(s, scratch: scratch)
   }
 }

@@ -42,7 +42,7 @@ struct BenchCommand: ParsableCommand {
     if flags.training.batchSize == nil { base.batchSize = RunConventions.benchBatchSize }
     // The usual Vision Transformer has one.
     let isOne = flags.model.layer != nil || base.model.architecture == .vit
-    let models = isOne ? [(Self.name(base.model), base)] : Self.everyLayer(base)
+    let models = isOne ? [(base.model.layerTitle, base)] : Self.everyLayer(base)
     let cases = flags.training.useAMP ? models.flatMap(Self.inBothPrecisions) : models
     try KernelChoice.settle(flags, comparesBLAS: true)
     let repetitions = repetitions
@@ -69,7 +69,7 @@ struct BenchCommand: ParsableCommand {
     func make(_ change: (inout ModelConfiguration) -> Void) -> (String, RunConfiguration) {
       var c = base
       change(&c.model)
-      return (name(c.model), c)
+      return (c.model.layerTitle, c)
     }
     var cases = [make { $0.layer = .attention }]
     for k in [1, base.model.neighbours, 36] where k <= base.model.tokens {
@@ -99,16 +99,5 @@ struct BenchCommand: ParsableCommand {
       copy.precision = precision
       return ("\(name) \(precision.rawValue)", copy)
     }
-  }
-
-  private static func name(_ model: ModelConfiguration) -> String {
-    var name = model.layer.rawValue
-    if [.convNNAttention, .kvtAttention, .neighborhoodAttention].contains(model.layer) {
-      name += " K=\(model.neighbours)"
-    }
-    if model.layer == .convNNAttention, model.samplingType != .all {
-      name += " \(model.samplingType.rawValue) N=\(model.sampleCount)"
-    }
-    return name
   }
 }
