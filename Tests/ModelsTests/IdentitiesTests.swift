@@ -53,19 +53,23 @@ import Testing
 
   @Test("sparse attention over all pairs, dropout included", arguments: shapes)
   func sparse(shape: Shape) {
-    let layer = SparseAttention(of(shape, dropout: 0.2), scratch: Scratch())
+    let layer = SparseAttention.make(of(shape, dropout: 0.2), scratch: Scratch())
     expectEqual(layer, attention(shape, dropout: 0.2), shape, training: true)
   }
 
   @Test("neighborhood attention with every token a neighbour", arguments: shapes)
   func neighborhood(shape: Shape) {
-    let layer = NeighborhoodAttention(of(shape, dropout: 0), scratch: Scratch())
+    let layer = NeighborhoodAttention.make(of(shape, dropout: 0), scratch: Scratch())
     expectEqual(layer, attention(shape), shape, training: true, extra: shape.width)
   }
 
   @Test("local attention with a wide window and no positions", arguments: shapes)
   func local(shape: Shape) {
-    let layer = LocalAttention(of(shape, dropout: 0.2), scratch: Scratch(), turns: false)
+    let wide = of(shape, dropout: 0.2)
+    var traits = LocalAttention.traits(wide)
+    traits.rotary = nil
+    let layer = BandLayer(
+      wide, traits, parameters: LocalAttention.parameters(wide), scratch: Scratch())
     expectEqual(layer, attention(shape, dropout: 0.2), shape, training: true)
   }
 

@@ -33,8 +33,10 @@ import Testing
     return configuration
   }
 
-  static func layer(_ shape: Shape, dropout: Float = 0, quirks: Bool = false) -> LocalAttention {
-    LocalAttention(
+  static func layer(_ shape: Shape, dropout: Float = 0, quirks: Bool = false)
+    -> any AttentionLayer
+  {
+    LocalAttention.make(
       LayerShape(
         configuration(shape, dropout: dropout, quirks: quirks), width: shape.width,
         tokens: shape.tokens, capacity: 2), scratch: Scratch())
@@ -87,9 +89,9 @@ import Testing
   func buffer() {
     let layer = Self.layer(Shape(window: 8, tokens: 9, headWidth: 64))
     #expect(layer.ownedBuffers.map(\.name) == ["attn_fn.rel_pos.inv_freq"])
-    #expect(layer.buffers[0].shape == [32])
+    #expect(layer.ownedBuffers[0].shape == [32])
     // torch 2.4: 1.0 / (10000 ** (torch.arange(0, 64, 2).float() / 64)), elements 0, 1 and 31
-    let values = layer.buffers[0].values
+    let values = layer.ownedBuffers[0].values
     #expect(values[0] == 1)
     #expect(abs(values[1] - 0.749894209) < 1e-7)
     #expect(abs(values[31] - 1.33352143e-4) < 1e-10)

@@ -19,13 +19,13 @@ import Testing
     Shape(size: 33, dilation: 2, tokens: 99, heads: 1), Shape(size: 23, tokens: 23),
   ]
 
-  static func layer(_ shape: Shape, dropout: Float = 0) -> NeighborhoodAttention {
+  static func layer(_ shape: Shape, dropout: Float = 0) -> any AttentionLayer {
     var configuration = ModelConfiguration()
     configuration.neighbours = shape.size
     configuration.dilation = shape.dilation
     configuration.attentionDropout = dropout
     configuration.numHeads = shape.heads
-    return NeighborhoodAttention(
+    return NeighborhoodAttention.make(
       LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
       scratch: Scratch())
   }

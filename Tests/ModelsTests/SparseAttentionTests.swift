@@ -23,14 +23,15 @@ import Testing
     Shape(mode: .strided, window: 30, tokens: 17, width: 70, heads: 1),
   ]
 
-  static func layer(_ shape: Shape, dropout: Float = 0, quirks: Bool = false) -> SparseAttention {
+  static func layer(_ shape: Shape, dropout: Float = 0, quirks: Bool = false) -> any AttentionLayer
+  {
     var configuration = ModelConfiguration()
     configuration.sparseMode = shape.mode
     configuration.sparseContextWindow = shape.window
     configuration.attentionDropout = dropout
     configuration.referenceQuirks = quirks
     configuration.numHeads = shape.heads
-    return SparseAttention(
+    return SparseAttention.make(
       LayerShape(configuration, width: shape.width, tokens: shape.tokens, capacity: 2),
       scratch: Scratch())
   }
