@@ -3,32 +3,12 @@
 
 #include "kernel.h"
 #include "lanes_part.h"
+#include "softmax.h"
 
 KERNEL(void, ck_softmax_rows,
        (float *scores, size_t rows, size_t columns, size_t stride, float scale),
        (scores, rows, columns, stride, scale)) {
-  size_t whole = columns / 16 * 16, rest = columns - whole;
-  for (size_t r = 0; r < rows; r++) {
-    float *restrict s = scores + r * stride;
-    lanes16 tail;
-    load_part16(&tail, s + whole, rest, -3.402823466e38f);
-    lanes16 most = tail;
-    for (size_t i = 0; i < whole; i += 16) most = LOAD16(s + i) > most ? LOAD16(s + i) : most;
-    lanes16 largest = maximum16(&most);
-    tail = (tail - largest) * scale;
-    exp16(&tail);
-    lanes16 sums = tail;
-    for (size_t i = 0; i < whole; i += 16) {
-      lanes16 e = (LOAD16(s + i) - largest) * scale;
-      exp16(&e);
-      STORE16(s + i, e);
-      sums += e;
-    }
-    lanes16 inverse = 1.0f / sum16(&sums);
-    for (size_t i = 0; i < whole; i += 16) STORE16(s + i, LOAD16(s + i) * inverse);
-    tail *= inverse;
-    store_part16(s + whole, &tail, rest);
-  }
+  for (size_t r = 0; r < rows; r++) softmax_row(scores + r * stride, columns, 0, scale);
 }
 
 KERNEL(void, ck_dropout_rows,

@@ -1,42 +1,18 @@
 // Band softmax, rotary positions, and sums over lists of keys.
 #include "include/band_kernels.h"
 
-#include "approximations.h"
 #include "kernel.h"
 #include "lanes_part.h"
+#include "softmax.h"
 
 KERNEL(void, ck_band_softmax,
        (float *restrict scores, const int32_t *restrict first, const int32_t *restrict last,
         const int32_t *restrict zeros, size_t rows, size_t columns, size_t stride, float scale),
        (scores, first, last, zeros, rows, columns, stride, scale)) {
-  const float lowest = -3.402823466e38f;
   for (size_t r = 0; r < rows; r++) {
     float *restrict s = scores + r * stride;
-    float *restrict band = s + first[r];
-    size_t low = (size_t)first[r], high = (size_t)last[r], n = high - low;
-    size_t whole = n / 16 * 16, rest = n - whole;
-    int32_t extra = zeros ? zeros[r] : 0;
-    lanes16 tail;
-    load_part16(&tail, band + whole, rest, lowest);
-    lanes16 most = tail;
-    for (size_t i = 0; i < whole; i += 16) most = LOAD16(band + i) > most ? LOAD16(band + i) : most;
-    float largest = maximum16(&most);
-    if (extra > 0 && largest < 0) largest = 0;
-    tail = scale * (tail - largest);
-    exp16(&tail);
-    lanes16 sums = tail;
-    for (size_t i = 0; i < whole; i += 16) {
-      lanes16 e = scale * (LOAD16(band + i) - largest);
-      exp16(&e);
-      STORE16(band + i, e);
-      sums += e;
-    }
-    float sum = sum16(&sums);
-    if (extra > 0) sum += (float)extra * approximate_exp(-scale * largest);
-    float inverse = 1.0f / sum;
-    for (size_t i = 0; i < whole; i += 16) STORE16(band + i, LOAD16(band + i) * inverse);
-    tail *= inverse;
-    store_part16(band + whole, &tail, rest);
+    size_t low = (size_t)first[r], high = (size_t)last[r];
+    softmax_row(s + low, high - low, zeros ? zeros[r] : 0, scale);
     for (size_t i = 0; i < low; i++) s[i] = 0;
     for (size_t i = high; i < columns; i++) s[i] = 0;
   }

@@ -10,12 +10,8 @@ KERNEL(void, ck_floats_to_bf16,
        (y, y_stride, x, x_stride, rows, width)) {
   for (size_t r = 0; r < rows; r++)
     for (size_t c = 0; c < width; c += 16) {
-      const float *source = x + r * x_stride + c;
       lanes16 v;
-      if (width - c >= 16)
-        v = LOAD16(source);
-      else
-        load_part16(&v, source, width - c, 0);
+      load_floats(&v, x + r * x_stride + c, width - c);
       store_bf16(y + r * y_stride + c, &v, width - c);
     }
 }
@@ -26,13 +22,9 @@ KERNEL(void, ck_bf16_to_floats,
        (y, y_stride, x, x_stride, rows, width)) {
   for (size_t r = 0; r < rows; r++)
     for (size_t c = 0; c < width; c += 16) {
-      float *target = y + r * y_stride + c;
       lanes16 v;
       load_bf16(&v, x + r * x_stride + c, width - c);
-      if (width - c >= 16)
-        STORE16(target, v);
-      else
-        store_part16(target, &v, width - c);
+      store_floats(y + r * y_stride + c, &v, width - c);
     }
 }
 

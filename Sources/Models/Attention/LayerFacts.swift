@@ -77,6 +77,7 @@ extension LayerFacts {
 }
 
 extension LayerKind {
+  /// The one place that lists the layers beside the cases themselves.
   var facts: any LayerFacts.Type {
     switch self {
     case .attention: MultiHeadAttention.self
