@@ -72,11 +72,13 @@ extension LayerFile {
     let pass = LayerPass(
       images: images, outputTokens: tokens, parameters: parameters.base, gradients: gradients.base,
       firstPosition: 0)
-    layer.forward(
-      pass, input: Rows(x.base, stride: width), output: Rows(output.base, stride: width))
-    layer.backward(
-      pass, input: Rows(x.base, stride: width), dOutput: Rows(dY.base, stride: width),
-      dInput: Rows(dInput.base, stride: width))
+    withExtendedLifetime((parameters, x, dY)) {
+      layer.forward(
+        pass, input: Rows(x.base, stride: width), output: Rows(output.base, stride: width))
+      layer.backward(
+        pass, input: Rows(x.base, stride: width), dOutput: Rows(dY.base, stride: width),
+        dInput: Rows(dInput.base, stride: width))
+    }
 
     let results =
       [("output", UnsafePointer(output.base), goldenOutput)]

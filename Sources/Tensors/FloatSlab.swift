@@ -32,5 +32,10 @@ public final class FloatSlab: @unchecked Sendable {
     UnsafeMutableBufferPointer(start: base, count: count)
   }
 
+  /// Calls `body` with the floats, which stay until it returns, even if nothing else holds the slab.
+  public func use<R>(_ body: (UnsafeMutablePointer<Float>) throws -> R) rethrows -> R {
+    try withExtendedLifetime(self) { try body(base) }
+  }
+
   public func fill(_ value: Float) { buffer.update(repeating: value) }
 }

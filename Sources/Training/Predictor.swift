@@ -70,10 +70,12 @@ public final class Predictor {
     }
     let side = configuration.model.imageSize
     let input = FloatSlab(count: 3 * side * side)
-    transform.apply(
-      buffer, epoch: 0, index: 0, workspace: transform.makeWorkspace(), out: input.base)
-    let logits = packed.use {
-      engine.logits(images: input.base, count: 1, parameters: parameters.base)
+    let logits = input.use { input in
+      transform.apply(
+        buffer, epoch: 0, index: 0, workspace: transform.makeWorkspace(), out: input)
+      return packed.use {
+        engine.logits(images: input, count: 1, parameters: parameters.base)
+      }
     }
     let values = (0..<configuration.model.numClasses).map { Double(logits[$0]) }
     guard values.allSatisfy(\.isFinite) else {
@@ -114,10 +116,10 @@ public final class Predictor {
         (logits.base + part.lowerBound * classes).update(from: result, count: part.count * classes)
       }
     }
-    try writeSafetensors(
-      to: output, metadata: [:],
-      tensors: [
-        TensorToWrite(name: "logits", shape: [entry.shape[0], classes], values: logits.base)
-      ])
+    try logits.use {
+      try writeSafetensors(
+        to: output, metadata: [:],
+        tensors: [TensorToWrite(name: "logits", shape: [entry.shape[0], classes], values: $0)])
+    }
   }
 }

@@ -125,8 +125,10 @@ extension Trainer {
         if slice.name == WeightAverage.name { return try storedAverage(file) ?? parameters }
         return try stored(slice.name, file)
       }
-      try group.broadcast(whole.base, count: whole.count)
-      replica.exchange.pickSlices(of: whole.base, into: slice.slab.base)
+      try whole.use {
+        try group.broadcast($0, count: whole.count)
+        replica.exchange.pickSlices(of: $0, into: slice.slab.base)
+      }
     }
   }
 

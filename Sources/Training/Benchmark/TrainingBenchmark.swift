@@ -82,9 +82,11 @@ final class TrainingBenchmark {
     let pass = TrainingPass(
       parameters: replica.parameters.base, gradients: gradients.base, accumulate: false,
       lossWeight: 1)
-    return ProductMeter.record {
-      _ = replica.engines[0].train(
-        pass, images: input.base, labels: labels, count: images, ready: nil)
+    return withExtendedLifetime((input, gradients)) {
+      ProductMeter.record {
+        _ = replica.engines[0].train(
+          pass, images: input.base, labels: labels, count: images, ready: nil)
+      }
     }
   }
 
