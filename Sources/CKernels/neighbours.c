@@ -34,32 +34,33 @@ KERNEL(void, ck_depthwise_neighbours,
       STORE16(out + 32, a2);
       STORE16(out + 48, a3);
     }
-  for (; c + 16 <= width; c += 16)
+  for (; c < width; c += 16)
     for (size_t i = 0; i < rows; i++) {
       lanes16 a = 0;
-      for (size_t r = 0; r < count; r++)
-        a += weights[i * count + r] * LOAD16(taps + r * taps_stride + c) *
-             LOAD16(v + (size_t)index[i * count + r] * v_stride + c);
-      STORE16(y + i * y_stride + c, a);
+      for (size_t r = 0; r < count; r++) {
+        lanes16 tap, source;
+        load_floats(&tap, taps + r * taps_stride + c, width - c);
+        load_floats(&source, v + (size_t)index[i * count + r] * v_stride + c, width - c);
+        a += weights[i * count + r] * tap * source;
+      }
+      store_floats(y + i * y_stride + c, &a, width - c);
     }
-  if (c == width) return;
-  for (size_t i = 0; i < rows; i++) {
-    for (size_t b = c; b < width; b++) y[i * y_stride + b] = 0;
-    for (size_t p = i * count; p < (i + 1) * count; p++) {
-      const float *restrict source = v + (size_t)index[p] * v_stride;
-      const float *restrict tap = taps + (p - i * count) * taps_stride;
-      for (size_t b = c; b < width; b++) y[i * y_stride + b] += weights[p] * tap[b] * source[b];
-    }
-  }
 }
 
-/// Sixteen channels of one pair: `sum` gains the lanes of its weight's gradient.
+/// The first n of sixteen channels of one pair: `sum` gains the lanes of its weight's gradient.
 HELPER void pair_step(lanes16 *sum, const lanes16 *d, float weight, const float *tap, float *d_tap,
-                      const float *value, float *d_value) {
+                      const float *value, float *d_value, size_t n) {
 #pragma clang fp contract(fast)
-  lanes16 g = *d * LOAD16(tap), x = LOAD16(value);
-  STORE16(d_value, LOAD16(d_value) + weight * g);
-  STORE16(d_tap, LOAD16(d_tap) + weight * *d * x);
+  lanes16 t, x, d_t, d_x;
+  load_floats(&t, tap, n);
+  load_floats(&x, value, n);
+  load_floats(&d_t, d_tap, n);
+  load_floats(&d_x, d_value, n);
+  lanes16 g = *d * t;
+  d_x += weight * g;
+  d_t += weight * *d * x;
+  store_floats(d_value, &d_x, n);
+  store_floats(d_tap, &d_t, n);
   *sum += g * x;
 }
 
@@ -82,37 +83,24 @@ KERNEL(void, ck_depthwise_neighbours_backward,
         const float *value = v + (size_t)index[p] * v_stride + c;
         float *d_value = d_v + (size_t)index[p] * d_v_stride + c;
         lanes16 sum = 0;
-        pair_step(&sum, &d0, weights[p], taps + t, d_taps + t, value, d_value);
-        pair_step(&sum, &d1, weights[p], taps + t + 16, d_taps + t + 16, value + 16, d_value + 16);
-        pair_step(&sum, &d2, weights[p], taps + t + 32, d_taps + t + 32, value + 32, d_value + 32);
-        pair_step(&sum, &d3, weights[p], taps + t + 48, d_taps + t + 48, value + 48, d_value + 48);
+        pair_step(&sum, &d0, weights[p], taps + t, d_taps + t, value, d_value, 16);
+        pair_step(&sum, &d1, weights[p], taps + t + 16, d_taps + t + 16, value + 16, d_value + 16, 16);
+        pair_step(&sum, &d2, weights[p], taps + t + 32, d_taps + t + 32, value + 32, d_value + 32, 16);
+        pair_step(&sum, &d3, weights[p], taps + t + 48, d_taps + t + 48, value + 48, d_value + 48, 16);
         d_weights[p] += sum16(&sum);
       }
     }
-  for (; c + 16 <= width; c += 16)
+  for (; c < width; c += 16)
     for (size_t i = 0; i < rows; i++) {
-      lanes16 d = LOAD16(d_y + i * d_y_stride + c);
+      lanes16 d;
+      load_floats(&d, d_y + i * d_y_stride + c, width - c);
       for (size_t r = 0; r < count; r++) {
         size_t p = i * count + r, t = r * taps_stride + c;
         lanes16 sum = 0;
         pair_step(&sum, &d, weights[p], taps + t, d_taps + t, v + (size_t)index[p] * v_stride + c,
-                  d_v + (size_t)index[p] * d_v_stride + c);
+                  d_v + (size_t)index[p] * d_v_stride + c, width - c);
         d_weights[p] += sum16(&sum);
       }
-    }
-  if (c == width) return;
-  for (size_t i = 0; i < rows; i++)
-    for (size_t r = 0; r < count; r++) {
-      size_t p = i * count + r;
-      float sum = 0;
-      for (size_t b = c; b < width; b++) {
-        float d = d_y[i * d_y_stride + b], x = v[(size_t)index[p] * v_stride + b];
-        float g = d * taps[r * taps_stride + b];
-        d_v[(size_t)index[p] * d_v_stride + b] += weights[p] * g;
-        d_taps[r * taps_stride + b] += weights[p] * d * x;
-        sum += g * x;
-      }
-      d_weights[p] += sum;
     }
 }
 

@@ -16,6 +16,7 @@
 // FETCH_DEPTHS   after how many words of depth to ask for a line
 // FETCHES        lines to ask for in a pass of the loop over depths
 // HOLD(v)        keeps the compiler from loading ahead of sums; may be empty
+// HOLD_NUMBER(x)   keeps it from spreading a number of A over lanes; may be left out
 // EACH_NUMBER_OF_ROWS(X)   X(1) to X(TILE_ROWS)
 // LANES_PRODUCT  name of what it is for
 // load_columns, store_columns, store_halves   like load_floats, store_floats, store_bf16

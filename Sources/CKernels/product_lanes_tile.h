@@ -10,6 +10,10 @@
 #define ADD_WORDS(sum, x, y) (sum) += (x) * (y)
 #endif
 
+#ifndef HOLD_NUMBER
+#define HOLD_NUMBER(x)
+#endif
+
 enum {
   TILE_COLUMNS = 16 * TILE_VECTORS,
   /// Depths of a pass of the loop over them.
@@ -44,7 +48,9 @@ TARGET HELPER void make_tile(const word *a, size_t row_step, size_t depth_step, 
     lanes16 right[TILE_VECTORS];                         \
     EACH_VECTOR right[h] = LOAD16(b + 16 * h);           \
     EACH_ROW {                                           \
-      lanes16 x = a[i * row_step];                       \
+      float number = a[i * row_step];                    \
+      HOLD_NUMBER(number);                               \
+      lanes16 x = number;                                \
       EACH_VECTOR ADD_WORDS(sums[i][h], x, right[h]);    \
     }                                                    \
     EACH_ROW EACH_VECTOR HOLD(sums[i][h]);               \

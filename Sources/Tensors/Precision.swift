@@ -13,7 +13,7 @@ public enum Precision: String, Codable, Sendable, CaseIterable {
 
 /// Vector instructions, by which there are kernels.
 public enum VectorLevel: Int32, Sendable, CustomStringConvertible {
-  /// What every CPU has.
+  /// What every CPU of its architecture has.
   case base
   /// AVX2 and FMA.
   case avx2
@@ -25,9 +25,19 @@ public enum VectorLevel: Int32, Sendable, CustomStringConvertible {
   /// Keeps all kernels to `level`; call once at start.
   public static func limit(to level: VectorLevel) { ck_limit_cpu_level(level.rawValue) }
 
+  /// Whether products and sums are made in one, rounded once, which own kernels need to be fast, and all kernels
+  /// to give the same bits everywhere. AArch64 always does.
+  public var fuses: Bool { self != .base || Self.isARM }
+
+  #if arch(arm64)
+    private static let isARM = true
+  #else
+    private static let isARM = false
+  #endif
+
   public var description: String {
     switch self {
-    case .base: return "baseline"
+    case .base: return Self.isARM ? "NEON" : "baseline"
     case .avx2: return "AVX2"
     case .avx512: return "AVX-512"
     }
@@ -36,7 +46,7 @@ public enum VectorLevel: Int32, Sendable, CustomStringConvertible {
 
 /// Who makes products in single precision.
 public enum SingleProducts: String, Sendable, CaseIterable {
-  /// This program, where the CPU has AVX2 or AVX-512.
+  /// This program, where the CPU has AVX2, AVX-512 or NEON.
   case native
   /// OpenBLAS.
   case blas = "openblas"
@@ -50,7 +60,7 @@ public enum SingleProducts: String, Sendable, CaseIterable {
   ) -> [SingleProducts] {
     allCases.filter {
       switch $0 {
-      case .native: return level != .base
+      case .native: return level.fuses
       case .blas: return true
       case .split: return unit == .amx
       }
@@ -59,7 +69,7 @@ public enum SingleProducts: String, Sendable, CaseIterable {
 
   /// The fastest that a CPU is sure to have.
   public static func best(level: VectorLevel = .best) -> SingleProducts {
-    level == .base ? .blas : .native
+    level.fuses ? .native : .blas
   }
 
   /// Whether `split` divides the numbers of this product. Where they meet few others that takes longer than

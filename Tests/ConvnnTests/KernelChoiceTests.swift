@@ -11,7 +11,8 @@ import Testing
     "products in single precision",
     arguments: [
       (ProductsChoice.auto, VectorLevel.avx512, SingleProducts.native), (.auto, .avx2, .native),
-      (.auto, .base, .blas), (.native, .avx2, .native), (.openblas, .avx512, .blas),
+      (.auto, .base, VectorLevel.base.fuses ? .native : .blas), (.native, .avx2, .native),
+      (.openblas, .avx512, .blas),
       (.split, .avx512, .split),
     ])
   func products(choice: ProductsChoice, level: VectorLevel, expected: SingleProducts) throws {
@@ -19,10 +20,16 @@ import Testing
   }
 
   @Test(
+    "kernels of its own need FMA, which some CPUs lack", .enabled(if: !VectorLevel.base.fuses))
+  func missingFMA() {
+    missing(choice: .native, level: .base, unit: .portable, words: "AVX2")
+  }
+
+  @Test(
     "products that the CPU has no instructions for are refused",
     arguments: [
-      (ProductsChoice.native, VectorLevel.base, ProductUnit.portable, "AVX2"),
-      (.split, .avx512, .avx512, "products by amx"), (.split, .avx512, .portable, "by amx"),
+      (ProductsChoice.split, VectorLevel.avx512, ProductUnit.avx512, "products by amx"),
+      (.split, .avx512, .portable, "by amx"),
       (.split, .avx2, .portable, "openblas"),
     ])
   func missing(choice: ProductsChoice, level: VectorLevel, unit: ProductUnit, words: String) {
