@@ -2,7 +2,7 @@
 
 /// Flags that take True or False, and may stand bare or as `--no_…`.
 private let switches: Set = [
-  "softmax_topk_val", "coordinate_encoding", "shuffle", "decay_all", "overlap",
+  "softmax_topk_val", "coordinate_encoding", "augment", "shuffle", "decay_all", "overlap",
 ]
 
 /// Rewrites arguments for the parser:

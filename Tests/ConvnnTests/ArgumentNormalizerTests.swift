@@ -11,6 +11,7 @@ import Testing
       ("--shuffle", "--shuffle=True"), ("--shuffle False", "--shuffle=False"),
       ("--shuffle --lr 1", "--shuffle=True --lr 1"), ("--no_shuffle", "--shuffle=False"),
       ("--no-softmax-topk-val --K 3", "--softmax_topk_val=False --K 3"),
+      ("--augment --lr 1", "--augment=True --lr 1"), ("--no-augment", "--augment=False"),
       ("--num_samples -1", "--num_samples=-1"), ("--lr -1e-3", "--lr=-1e-3"),
       ("--no_progress", "--no_progress"), ("-h", "-h"),
       (
@@ -71,6 +72,19 @@ import Testing
     let small = try configuration("--preset finetune --batch_size 64 --layer_decay 1")
       .configuration()
     #expect(small.learningRate == 2.5e-4 && small.layerDecay == 1 && small.epochs == 10)
+  }
+
+  @Test("a preset's augmentation can be left out") func plainPreset() throws {
+    #expect(try configuration("--preset finetune").configuration().augment)
+    for words in ["--augment False", "--no_augment"] {
+      #expect(try !configuration("--preset finetune \(words)").configuration().augment)
+    }
+    #expect(try configuration("--preset paper --augment").configuration().augment)
+    #expect(try configuration("--preset deit").configuration().randAugment == 9)
+    let c = try configuration("--preset deit --rand_augment off").configuration()
+    #expect(c.randAugment == nil)
+    try c.validate()
+    #expect(throws: (any Error).self) { try configuration("--rand_augment none") }
   }
 
   @Test("reference quirks take ConvNN's heads from --num_heads") func quirks() throws {

@@ -3,16 +3,18 @@ import ArgumentParser
 import Training
 
 struct AugmentationFlags: ParsableArguments {
-  @Flag(name: .customLong("augment"), help: "Random crop and flip of training images.")
-  var augment = false
+  @Option(
+    name: .customLong("augment"),
+    help: "Random crop and flip of training images (default: False).")
+  var augment: Truth?
   @Option(
     name: .customLong("noise"),
     help: "Standard deviation of Gaussian noise on training images (default: 0).")
   var noise: Double?
   @Option(
     name: .customLong("rand_augment"),
-    help: "Magnitude of RandAugment on training images, 0 to 30 (default: off).")
-  var randAugment: Int?
+    help: "Magnitude of RandAugment on training images, 0 to 30, or off (default: off).")
+  var randAugment: NumberOrOff?
   @Option(
     name: .customLong("rand_augment_ops"),
     help: "Operations of RandAugment an image, 1 to 14 (default: 2).")
@@ -38,9 +40,9 @@ struct AugmentationFlags: ParsableArguments {
   var cutmix: Double?
 
   func apply(to c: inout RunConfiguration) {
-    if augment { c.augment = true }
+    (augment?.value).put(&c.augment)
     noise.put(&c.noise)
-    if let randAugment { c.randAugment = randAugment }
+    if let randAugment { c.randAugment = randAugment.value }
     randAugmentOperations.put(&c.randAugmentOperations)
     randomErasing.put(&c.randomErasing)
     repeats.put(&c.augmentationRepeats)

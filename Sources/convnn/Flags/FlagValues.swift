@@ -113,6 +113,16 @@ struct Truth: ExpressibleByArgument {
   static let allValueStrings = ["True", "False"]
 }
 
+/// A whole number, or off: how a flag beside a preset leaves out what the preset has.
+struct NumberOrOff: ExpressibleByArgument {
+  let value: Int?
+
+  init?(argument: String) {
+    value = Int(argument)
+    if value == nil, argument.lowercased() != "off" { return nil }
+  }
+}
+
 enum Device: String, CaseIterable, ExpressibleByArgument { case cpu, cuda, mps }
 
 enum CompileMode: String, CaseIterable, ExpressibleByArgument {
