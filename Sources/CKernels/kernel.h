@@ -3,9 +3,9 @@
 //     KERNEL(type, name, (parameters), (their names)) { body }
 //
 // A body says in which order it adds up, in lanes (lanes.h) and never by leave to reassociate, so that AVX2,
-// AVX-512 and NEON give the same bits; for the same reason it adds up single floats in lanes, too: in a loop over
-// them, whether a product is rounded before it is added is the compiler's choice. Without FMA, on the base
-// instruction set of x86-64, last bits differ.
+// AVX-512 and NEON give the same bits. The rest of a row is added up in lanes, too: in a loop over single floats,
+// whether a product is rounded before it is added is the compiler's choice. Without FMA, on the base instruction
+// set of x86-64, last bits differ.
 #ifndef CKERNELS_KERNEL_H
 #define CKERNELS_KERNEL_H
 

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+// No KERNEL, so on x86-64 without FMA: no CPU may fuse, for all to have the same bits.
+#pragma STDC FP_CONTRACT OFF
+
 size_t ck_label_rank(const float *logits, size_t classes, size_t label) {
   size_t before = 0;
   float own = logits[label];

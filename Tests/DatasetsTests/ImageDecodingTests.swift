@@ -134,7 +134,7 @@ import Testing
     #expect(reason([]) == "the file is empty")
     #expect(reason(Array("hello".utf8)) == "neither a JPEG nor a PNG image")
     #expect(reason(Array("GIF89a\u{1}\u{0}".utf8)) == "neither a JPEG nor a PNG image")
-    // From version 3.1 on, libjpeg-turbo finds it damaged.
+    // Version 3.1 of libjpeg-turbo finds it damaged.
     let cut = reason([0xFF, 0xD8, 0xFF])
     #expect(cut == "a JPEG without an image" || cut.hasPrefix("damaged JPEG"))
     #expect(reason([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]).hasPrefix("damaged PNG"))
