@@ -68,6 +68,13 @@ public struct LearningRateSchedule: Codable, Equatable, Sendable {
     return max(rate, minimum)
   }
 
+  /// Takes over what `earlier` has come to, where both are plateaus that began with the same rate.
+  public mutating func goOn(from earlier: LearningRateSchedule) {
+    epochs = earlier.epochs
+    guard kind == .plateau, earlier.kind == .plateau, base == earlier.base else { return }
+    (best, badEpochs, factor) = (earlier.best, earlier.badEpochs, earlier.factor)
+  }
+
   /// plateau: a tenth of the rate when the test loss has not improved by 1e-4 (relative) for more than
   /// five epochs.
   public mutating func observe(testLoss: Double) {

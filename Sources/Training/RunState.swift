@@ -74,7 +74,7 @@ public struct RunState: Codable, Sendable {
   }
 
   /// - Throws: `RunError` (checkpointDamaged) when `state.json` is none, or one that no run can have.
-  init(checkpoint path: String) throws {
+  public init(checkpoint path: String) throws {
     let data = FileManager.default.contents(atPath: "\(path)/state.json") ?? Data()
     guard let state = try? JSONDecoder().decode(RunState.self, from: data), state.isPossible else {
       throw RunError(

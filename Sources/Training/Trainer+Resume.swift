@@ -23,8 +23,11 @@ extension Trainer {
         say(
           "Note: from here on another run than that of \(path):\n" + changed.joined(separator: "\n")
         )
+        try checkMoments(of: stored, path)
         stored.configuration = state.configuration
+        let earlier = stored.schedule
         stored.schedule = state.schedule
+        stored.schedule.goOn(from: earlier)
       }
     }
     guard differences.isEmpty else {
@@ -111,6 +114,23 @@ extension Trainer {
       return
     }
     try AtomicFile.write(data, to: ownBest)
+  }
+
+  /// While the classifier alone learns, the optimizer counts steps and has no moments of the rest: that it would
+  /// take for gradients of zero, and step too far for hundreds of steps.
+  ///
+  /// - Throws: `RunError` (configuration) if the rest is to learn from here on.
+  private func checkMoments(of stored: RunState, _ path: String) throws {
+    let isProbe = stored.configuration.contains {
+      $0.flag == "layer_decay" && Double($0.value) == 0
+    }
+    guard isProbe, configuration.layerDecay > 0 else { return }
+    throw RunError.configuration(
+      """
+      --layer_decay \(configuration.layerDecay): so far only the classifier has learned (--layer_decay 0 in \(path)), so \
+      the optimizer knows nothing of the rest.
+      Begin a run with its weights instead: --init_from \(path)/weights.safetensors.
+      """)
   }
 
   private func slicesPath(_ checkpoint: String) -> String { "\(checkpoint)/optimizer.safetensors" }

@@ -1,6 +1,8 @@
 // Spellings of flags.
+import Models
 import Testing
 
+@testable import Training
 @testable import convnn
 
 @Suite("Argument spellings") struct ArgumentNormalizerTests {
@@ -72,6 +74,25 @@ import Testing
     let small = try configuration("--preset finetune --batch_size 64 --layer_decay 1")
       .configuration()
     #expect(small.learningRate == 2.5e-4 && small.layerDecay == 1 && small.epochs == 10)
+  }
+
+  @Test("presets leave a file's model alone, and what is given is reason enough")
+  func presetAndBase() throws {
+    var told = ModelConfiguration()
+    (told.layer, told.numHeads, told.convnnHeads) = (.convNNAttention, 2, 2)
+    (told.imageSize, told.spatialLayout, told.dropout) = (48, .grid, 0.3)
+    let base = WeightDescription(model: told)
+    let c = try configuration("--preset paper").configuration(base: base, trains: true)
+    #expect(c.model.numHeads == 2 && c.model.convnnHeads == 2 && c.model.spatialLayout == .grid)
+    #expect(c.resize == 48 && c.model.dropout == 0.1 && c.learningRate == 1e-4)
+    #expect(
+      try configuration("--preset paper --num_heads 1 --resize 32")
+        .configuration(base: base, trains: true).model.numHeads == 1)
+    for preset in ["deit", "finetune"] {
+      let c = try configuration("--preset \(preset) --lr 5e-8").configuration()
+      #expect(c.augment && c.minimumRate == 5e-8)
+      try c.validate()
+    }
   }
 
   @Test("a preset's augmentation can be left out") func plainPreset() throws {

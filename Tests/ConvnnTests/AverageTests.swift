@@ -110,6 +110,14 @@ import Testing
     #expect(abs(deployed - told) < 1e-6 * told)
     #expect(abs(trained - told) > 1e-4 * told, "\(trained), \(told)")
 
+    for (source, hasAverage) in [(run, true), (plain, false)] {
+      let result = try Program.run([
+        "evaluate", "--checkpoint", Self.checkpoint(source, steps), "--data_path",
+        goldenFolder.path,
+      ])
+      #expect(result.code == 0 && result.errors.contains("not their average") == hasAverage)
+    }
+
     // Step by step, in double precision.
     var exact = try Self.tensors(other + "/model.safetensors").mapValues { $0.map(Double.init) }
     for step in 1...steps {

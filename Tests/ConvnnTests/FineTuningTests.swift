@@ -18,10 +18,10 @@ import Testing
     try train(run, file: "\(pretrained)/\(library).safetensors", ranks: ranks, flags)
   }
 
-  private func train(_ run: String, file: String, ranks: Int? = nil, _ flags: [String] = []) throws
-    -> SafetensorsFile
+  private func start(_ run: String, file: String, ranks: Int?, _ flags: [String]) throws
+    -> ProgramResult
   {
-    let result = try Program.run(
+    try Program.run(
       ranks: ranks,
       [
         "--preset", "finetune", "--init_from",
@@ -31,6 +31,12 @@ import Testing
         "--shards", "4", "--num_epochs", "2", "--no_progress", "--output_dir",
         "\(folder.path)/\(run)",
       ] + flags)
+  }
+
+  private func train(_ run: String, file: String, ranks: Int? = nil, _ flags: [String] = []) throws
+    -> SafetensorsFile
+  {
+    let result = try start(run, file: file, ranks: ranks, flags)
     try #require(result.code == 0, "\(result.errors)")
     return try SafetensorsFile(path: "\(folder.path)/\(run)/model.safetensors")
   }
@@ -47,6 +53,13 @@ import Testing
     #expect(result["pos_embed"]?.shape == [1, 10, 24])
     #expect(result["head.weight"]?.shape == [10, 24])
     #expect(try Set(result.floats("head.bias")).count == 10)
+    // The optimizer has no moments of the rest.
+    let checkpoint = "\(folder.path)/probe/checkpoints/step-00000006"
+    let refused = try start(
+      "rest", file: pretrained + "/torchvision.safetensors", ranks: nil, ["--resume", checkpoint])
+    let words = "--init_from \(checkpoint)/weights.safetensors"
+    #expect(refused.code == 10 && refused.errors.contains(words), "\(refused.errors)")
+    #expect(refused.errors.contains("--layer_decay 0.75"))
   }
 
   @Test("a run goes on when the weights that it began with are gone") func weightsAreGone() throws {

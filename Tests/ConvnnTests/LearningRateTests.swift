@@ -46,6 +46,27 @@ import Testing
     #expect(try RankInvarianceTests.numbers(broken) == RankInvarianceTests.numbers(whole))
   }
 
+  @Test("a plateau's rate falls, and a branch goes on with it unless its rate is another")
+  func plateau() throws {
+    let folder = try TemporaryFolder()
+    let first = folder.path + "/first"
+    // Nothing is learned at this rate; the tenth of it comes after six epochs without progress.
+    let still = ["--scheduler", "plateau", "--lr", "1e-9", "--min_lr", "0", "--warmup_epochs", "0"]
+    #expect(try Program.run(flags(24, first) + still).code == 0)
+    let fallen = try rates(first, "step")
+    #expect(fallen.count == 24 && fallen[20] == 1e-9 && abs(fallen[21] - 1e-10) < 1e-18)
+    let from = ["--resume", first + "/checkpoints/step-00000024", "--num_epochs", "10"]
+    for (name, more, rate) in [
+      ("other", ["--clip_grad_norm", "3"], 1e-10), ("rate", ["--lr", "1e-8"], 1e-8),
+    ] {
+      let run = "\(folder.path)/\(name)"
+      let result = try Program.run(flags(26, run) + still + from + more)
+      try #require(result.code == 0, "\(result.errors)")
+      let told = try rates(run, "step")
+      #expect(told.count == 2 && told.allSatisfy { abs($0 / rate - 1) < 1e-9 }, "\(told)")
+    }
+  }
+
   @Test("a run keeps to its way, a branch may take the other") func branch() throws {
     let folder = try TemporaryFolder()
     let (first, second) = (folder.path + "/first", folder.path + "/second")

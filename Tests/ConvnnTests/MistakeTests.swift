@@ -66,6 +66,10 @@ struct Mistake: CustomTestStringConvertible, Sendable {
       Mistake("--rand_augment -1", 10, "--rand_augment", "-1", "0 to 30"),
       Mistake("--rand_augment_ops 3", 10, "--rand_augment_ops 3", "--rand_augment,"),
       Mistake("--aug_repeats 3 --shuffle False", 10, "--aug_repeats 3", "--shuffle"),
+      Mistake("--batch_size 4 --aug_repeats 5", 10, "--aug_repeats 5", "--batch_size 4"),
+      Mistake(
+        "--batch_size 4 --shards 1 --aug_repeats 3 --mixup 1", 10, "--aug_repeats 3",
+        "--aug_repeats 2"),
       Mistake("--aug_repeats 0", 10, "--aug_repeats", "0", "1 to 1024"),
       Mistake("--random_erasing 1.5", 10, "--random_erasing", "1.5", "0 to 1"),
       Mistake("--batch_size 9223372036854775807", 10, "--batch_size"),

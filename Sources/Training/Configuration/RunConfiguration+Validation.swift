@@ -110,6 +110,12 @@ extension RunConfiguration {
         --mixup and --cutmix mix images of a shard: \(resolvedShards) shards of --batch_size \(batchSize) have one image each.
         Choose --batch_size \(2 * resolvedShards) or more, or fewer --shards.
         """)
+      try require(
+        2 * augmentationRepeats <= batchSize,
+        """
+        --mixup and --cutmix mix different images: --aug_repeats \(augmentationRepeats) leaves one for --batch_size \(batchSize).
+        Choose --aug_repeats \(max(1, batchSize / 2)) or fewer.
+        """)
     }
     try require(
       labelSmoothing >= 0 && labelSmoothing < 1,
@@ -119,7 +125,7 @@ extension RunConfiguration {
       """
       --label_smoothing \(labelSmoothing) is for --criterion CrossEntropy, --criterion is \
       \(criterion.rawValue).
-      Leave one of the two out.
+      Give --label_smoothing 0, or the other loss.
       """)
     try require(
       (0...1).contains(layerDecay),
@@ -150,8 +156,12 @@ extension RunConfiguration {
       shuffle || augmentationRepeats == 1,
       """
       --aug_repeats \(augmentationRepeats) sees a part of the images in an epoch, with --shuffle False always the same part.
-      Leave one of the two out.
+      Give --aug_repeats 1, or --shuffle True.
       """)
+    try require(
+      augmentationRepeats <= batchSize,
+      "--aug_repeats \(augmentationRepeats) is more than --batch_size \(batchSize): choose at most that."
+    )
     try require(
       (0...1).contains(randomErasing),
       "--random_erasing is \(randomErasing): expected a probability from 0 to 1.")

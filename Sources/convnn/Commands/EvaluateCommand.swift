@@ -32,6 +32,7 @@ struct EvaluateCommand: ParsableCommand {
     try KernelChoice.settle(flags)
     noteAssumptions(of: base, in: path, flags)
     noteData(of: base, configuration, flags)
+    noteAverage(of: checkpoint)
     try Ending.withProcessGroup { group in
       let (images, result) = try EvaluationRun(
         configuration, group: group, weights: path, trainedOn: base?.data
@@ -88,6 +89,16 @@ struct EvaluateCommand: ParsableCommand {
         "Note: these weights do not say what they were trained on: \(c.dataset.rawValue) is assumed;"
           + " --dataset names another.")
     }
+  }
+
+  /// Says which of the two kinds of weights a checkpoint's folder gives.
+  private static func noteAverage(of checkpoint: String) {
+    guard Ending.isFirst, let state = try? RunState(checkpoint: checkpoint) else { return }
+    let decay = state.configuration.first { $0.flag == "ema_decay" }.flatMap { Double($0.value) }
+    guard let decay, decay > 0 else { return }
+    say(
+      "Note: these are the weights that learn, not their average: that is in best.safetensors and model.safetensors."
+    )
   }
 
   /// The weights of a checkpoint's folder, or the file itself.

@@ -13,8 +13,9 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
   /// that fall from level to level (Clark et al. 2020, arXiv:2003.10555; for images Bao et al. 2021, arXiv:2106.08254).
   case finetune
 
-  /// - Parameter batchSize: the one given, on which the learning rate may depend.
-  func apply(to c: inout RunConfiguration, batchSize: Int?) {
+  /// - Parameters: what is given beside it: `batchSize`, on which the learning rate may depend, and
+  ///   `learningRate`, below which the least one stays.
+  func apply(to c: inout RunConfiguration, batchSize: Int?, learningRate: Double?) {
     c.optimizer = .adamw
     switch self {
     case .paper:
@@ -37,7 +38,7 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.batchSize = 1024
       c.epochs = 300
       c.learningRate = 5e-4 * Double(batchSize ?? c.batchSize) / 512
-      c.minimumRate = min(1e-5, c.learningRate)
+      c.minimumRate = min(1e-5, learningRate ?? c.learningRate)
       c.warmupEpochs = 5
       c.clipNorm = 0
       c.mixup = 0.8
@@ -51,10 +52,9 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
       c.batchSize = 256
       c.epochs = 10
       c.learningRate = 1e-3 * Double(batchSize ?? c.batchSize) / 256
-      c.minimumRate = min(1e-6, c.learningRate)
+      c.minimumRate = min(1e-6, learningRate ?? c.learningRate)
       c.warmupEpochs = 1
       c.layerDecay = 0.75
-      c.augment = true
     }
   }
 
@@ -68,5 +68,6 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
     c.model.dropout = 0
     c.model.attentionDropout = 0
     c.model.dropPath = 0.1
+    c.augment = true
   }
 }

@@ -19,14 +19,17 @@ struct RunFlags: ParsableArguments {
     -> RunConfiguration
   {
     var c = RunConfiguration()
+    training.preset?.apply(
+      to: &c, batchSize: training.batchSize, learningRate: optimization.learningRate)
     if let base {
-      let fresh = c.model
+      // Weights fit the model that they are of, whatever a preset would choose.
+      let chosen = c.model
       c.model = base.model
       if trains {
-        c.model.dropout = fresh.dropout
-        c.model.attentionDropout = fresh.attentionDropout
-        c.model.dropPath = fresh.dropPath
-        c.model.referenceQuirks = fresh.referenceQuirks
+        c.model.dropout = chosen.dropout
+        c.model.attentionDropout = chosen.attentionDropout
+        c.model.dropPath = chosen.dropPath
+        c.model.referenceQuirks = chosen.referenceQuirks
       }
       c.resize = base.model.imageSize
     }
@@ -36,7 +39,6 @@ struct RunFlags: ParsableArguments {
       if !trains { data.criterion.put(&c.criterion) }
       data.normalization.put(&c.normalization)
     }
-    training.preset?.apply(to: &c, batchSize: training.batchSize)
     model.apply(to: &c.model)
     convnn.apply(to: &c.model)
     other.apply(to: &c.model, convnnHeadsGiven: convnn.heads != nil)
